@@ -1,0 +1,1 @@
+"""The sampler as pure functions of arrays. NumPy only."""

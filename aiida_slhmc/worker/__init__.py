@@ -1,0 +1,1 @@
+"""What runs on the compute node. Imports the kernel, torch, mace and ase; never aiida."""
