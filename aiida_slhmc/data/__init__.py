@@ -1,0 +1,1 @@
+"""Node types: checkpoints, configurations and blocks of labels."""
