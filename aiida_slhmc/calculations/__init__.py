@@ -1,0 +1,1 @@
+"""Calculation jobs with their parsers, and the calculation functions of the loop."""
