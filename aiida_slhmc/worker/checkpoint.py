@@ -124,7 +124,7 @@ def build_model(config: dict[str, Any], *, dtype: str = "float64") -> torch.nn.M
         arguments[key] = None if arguments[key] is None else o3.Irreps(arguments[key])
     for key in ("atomic_energies", "atomic_inter_scale", "atomic_inter_shift"):
         arguments[key] = np.asarray(arguments[key], dtype=np.float64)
-    with _default_dtype(DTYPES[dtype]):
+    with default_dtype(DTYPES[dtype]):
         model = modules.ScaleShiftMACE(**{**arguments, "avg_num_neighbors": neighbours[0]})
     for block, value in zip(model.interactions, neighbours, strict=True):
         block.avg_num_neighbors = value
@@ -189,7 +189,7 @@ def _plain(value: Any) -> Any:
 
 
 @contextmanager
-def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+def default_dtype(dtype: torch.dtype) -> Iterator[None]:
     """Build in this precision (MACE's modules follow torch's default) and leave torch's default as it was."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)

@@ -1,0 +1,104 @@
+"""Loss and errors of a model on labelled graphs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from mace import modules
+from mace.data import AtomicData
+from mace.tools.torch_geometric.dataloader import DataLoader
+
+from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
+
+EV_PER_CUBIC_ANGSTROM_IN_GPA = 160.21766208
+_LOSSES = {
+    "energy_forces": modules.WeightedEnergyForcesLoss,
+    "energy_forces_stress": modules.WeightedEnergyForcesStressLoss,
+    "huber": modules.WeightedHuberEnergyForcesStressLoss,
+    "universal": modules.UniversalLoss,
+}
+
+
+@dataclass(frozen=True)
+class Errors:
+    """Loss and root-mean-square errors of a model on a set of configurations."""
+
+    loss: float
+    energy_rmse_mev_per_atom: float
+    force_rmse_mev_per_angstrom: float  # over Cartesian components
+    stress_rmse_gpa: float | None  # over the nine components; None without stress labels (or not asked for)
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss and all errors are finite."""
+        values = (self.loss, self.energy_rmse_mev_per_atom, self.force_rmse_mev_per_angstrom, self.stress_rmse_gpa)
+        return all(value is None or math.isfinite(value) for value in values)
+
+
+def make_loss(parameters: FineTuneParameters) -> torch.nn.Module:
+    """Return MACE's loss of this name and these weights."""
+    weights = {"energy_weight": parameters.energy_weight, "forces_weight": parameters.forces_weight}
+    if parameters.uses_stress:
+        weights["stress_weight"] = parameters.stress_weight
+    if parameters.loss in ("huber", "universal"):
+        weights["huber_delta"] = parameters.huber_delta
+    return _LOSSES[parameters.loss](**weights)
+
+
+def make_batches(graphs: list[AtomicData], batch_size: int, device: torch.device) -> list[Any]:
+    """Return the graphs in batches of fixed order, put together once and for all on the device."""
+    return [batch.to(device) for batch in DataLoader(graphs, batch_size=batch_size, shuffle=False, drop_last=False)]
+
+
+def predict_energies(model: torch.nn.Module, batches: Iterable[Any]) -> list[float]:
+    """Return the model's energies (eV), in the order of the graphs; no forces are computed."""
+    energies: list[float] = []
+    with torch.no_grad():
+        for batch in batches:
+            output = model(batch.to_dict(), training=False, compute_force=False)
+            energies.extend(output["energy"].detach().cpu().tolist())
+    return energies
+
+
+def evaluate(model: torch.nn.Module, batches: Iterable[Any], loss: torch.nn.Module, *, stress: bool) -> Errors:
+    """Return loss and errors of a model.
+
+    :param batches: of :func:`make_batches`
+    :param loss: of :func:`make_loss`; the mean over configurations is reported, whatever the batch size (forces count
+        by batch, as in MACE's loss, so batches of unequal atom numbers are weighted by configurations)
+    :param stress: compute stress too; the loss may need it
+    """
+    total = graphs = 0.0
+    energy, force, tensor = _Mean(), _Mean(), _Mean()
+    for batch in batches:
+        output = model(batch.to_dict(), training=False, compute_force=True, compute_stress=stress)
+        total += float(loss(pred=output, ref=batch).detach()) * batch.num_graphs
+        graphs += batch.num_graphs
+        energy.add((output["energy"] - batch.energy) / (batch.ptr[1:] - batch.ptr[:-1]))
+        force.add(output["forces"] - batch.forces)
+        if stress:
+            tensor.add((output["stress"] - batch.stress)[batch.stress_weight > 0])
+    return Errors(
+        loss=total / graphs,
+        energy_rmse_mev_per_atom=1000 * energy.root(),
+        force_rmse_mev_per_angstrom=1000 * force.root(),
+        stress_rmse_gpa=EV_PER_CUBIC_ANGSTROM_IN_GPA * tensor.root() if tensor.count else None,
+    )
+
+
+class _Mean:
+    """Mean square of everything added."""
+
+    def __init__(self) -> None:
+        self.total, self.count = 0.0, 0
+
+    def add(self, values: torch.Tensor) -> None:
+        self.total += float(values.detach().square().sum())
+        self.count += values.numel()
+
+    def root(self) -> float:
+        return math.sqrt(self.total / self.count)
