@@ -106,11 +106,14 @@ def make_graph(
     energy: float | None = None,
     forces: NDArray[np.float64] | None = None,
     stress: NDArray[np.float64] | None = None,
+    head: str | None = None,
 ) -> AtomicData:
     """Return MACE's input for a configuration, neighbour list included, in float64.
 
-    Labels that are not given have weight 0 in the loss; units as in :class:`Frame`.
+    Labels that are not given have weight 0 in the loss; units as in :class:`Frame`. Of a model with several heads the
+    first one is used unless another is named.
     """
+    heads = list(getattr(model, "heads", ["Default"]))  # models pickled by old versions of MACE have none
     labels = {"energy": energy, "forces": forces, "stress": stress}
     configuration = Configuration(
         atomic_numbers=np.asarray(atoms.numbers),
@@ -119,11 +122,11 @@ def make_graph(
         property_weights={name: 0.0 if label is None else 1.0 for name, label in labels.items()},
         cell=np.asarray(atoms.cell.array),
         pbc=tuple(bool(periodic) for periodic in atoms.pbc),
-        head=model.heads[0],
+        head=head or heads[0],
     )
     table = AtomicNumberTable([int(number) for number in model.atomic_numbers])
     with default_dtype(torch.float64):
-        return AtomicData.from_config(configuration, z_table=table, cutoff=float(model.r_max), heads=list(model.heads))
+        return AtomicData.from_config(configuration, z_table=table, cutoff=float(model.r_max), heads=heads)
 
 
 def frame_graphs(frames: list[Frame], model: Any) -> list[AtomicData]:

@@ -52,9 +52,10 @@ def filter_elements(model: Any, symbols: list[str]) -> torch.nn.Module:
 
 def select_head(model: Any, head: str) -> torch.nn.Module:
     """Return a one-head model that gives this head's energies; ValueError when the model has no such head."""
-    if head not in model.heads:
-        raise ValueError(f"the model has no head {head!r}; it has {', '.join(model.heads)}")
-    if len(model.heads) == 1:
+    heads = list(getattr(model, "heads", ["Default"]))  # models pickled by old versions of MACE have no heads
+    if head not in heads:
+        raise ValueError(f"the model has no head {head!r}; it has {', '.join(heads)}")
+    if len(heads) == 1:
         return model
     with default_dtype(getattr(torch, model_dtype(model))):
         return remove_pt_head(model, head).eval()

@@ -51,7 +51,8 @@ def make_loss(parameters: FineTuneParameters) -> torch.nn.Module:
 
 def make_batches(graphs: list[AtomicData], batch_size: int, device: torch.device) -> list[Any]:
     """Return the graphs in batches of fixed order, put together once and for all on the device."""
-    return [batch.to(device) for batch in DataLoader(graphs, batch_size=batch_size, shuffle=False, drop_last=False)]
+    data: Any = graphs  # a list serves as a dataset, whatever MACE's annotation says
+    return [batch.to(device) for batch in DataLoader(data, batch_size=batch_size, shuffle=False, drop_last=False)]
 
 
 def predict_energies(model: torch.nn.Module, batches: Iterable[Any]) -> list[float]:

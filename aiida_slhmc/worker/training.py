@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import math
 import time
+from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -210,13 +210,14 @@ class _Training:
 
 def make_loader(graphs: list[AtomicData], batch_size: int, seed: int) -> DataLoader:
     """Return batches in an order that the seed fixes, new in each epoch; none is dropped."""
+    data: Any = graphs  # a list serves as a dataset, whatever MACE's annotation says
     generator = torch.Generator().manual_seed(seed)
-    return DataLoader(graphs, batch_size=batch_size, shuffle=True, drop_last=False, generator=generator)
+    return DataLoader(data, batch_size=batch_size, shuffle=True, drop_last=False, generator=generator)
 
 
 def make_optimiser(model: torch.nn.Module, parameters: FineTuneParameters) -> torch.optim.Adam:
     """Return Adam with MACE's groups: weight decay acts on products and some interaction weights only."""
-    options = SimpleNamespace(
+    options = Namespace(
         lr=parameters.learning_rate,
         weight_decay=parameters.weight_decay,
         amsgrad=parameters.amsgrad,
