@@ -36,6 +36,7 @@ class WorkerCalculation(CalcJob):
     """
 
     WORKER_MODULE = ""
+    RESULT_FILE = RESULT_FILE
     OUTPUT_FILE = ""
 
     @classmethod
@@ -93,7 +94,7 @@ class WorkerCalculation(CalcJob):
         calc_info.codes_info = [code_info]
         model = self.inputs.model
         calc_info.local_copy_list = [(model.uuid, model.FILENAME, "model.safetensors"), *self.write_files(folder)]
-        calc_info.retrieve_list = [RESULT_FILE, "worker.out", "worker.err"]
+        calc_info.retrieve_list = [self.RESULT_FILE, "worker.out", "worker.err"]
         calc_info.retrieve_temporary_list = [self.OUTPUT_FILE]
         return calc_info
 

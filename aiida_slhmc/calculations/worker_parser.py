@@ -15,9 +15,10 @@ __all__ = ("WorkerParser",)
 
 
 class WorkerParser(Parser):
-    """Reads ``result.json`` and turns its status into an exit code; subclasses read the output file."""
+    """Reads the worker's result and turns its status into an exit code; subclasses read the output file."""
 
-    # status in result.json -> name of the exit code
+    RESULT_FILE = RESULT_FILE
+    # status in the result -> name of the exit code
     STATUS_EXIT_CODES = {
         "out_of_memory": "ERROR_OUT_OF_MEMORY",
         "walltime": "ERROR_WALLTIME",
@@ -36,17 +37,17 @@ class WorkerParser(Parser):
         raise NotImplementedError
 
     def read_result(self) -> dict[str, Any] | ExitCode:
-        """The content of ``result.json``, or the exit code that says why there is none."""
-        if RESULT_FILE not in self.retrieved.base.repository.list_object_names():
+        """The worker's result, or the exit code that says why there is none."""
+        if self.RESULT_FILE not in self.retrieved.base.repository.list_object_names():
             # the scheduler's own verdict (out of memory, out of wall time) says more than ours
             if self.node.exit_status is not None:
                 return ExitCode(self.node.exit_status, self.node.exit_message)
             return self.exit_codes.ERROR_NO_RESULT.format(reason=self._last_error_line())
         try:
-            result = json.loads(self.retrieved.base.repository.get_object_content(RESULT_FILE))
+            result = json.loads(self.retrieved.base.repository.get_object_content(self.RESULT_FILE))
             status, message = str(result["status"]), str(result["message"])
         except (ValueError, KeyError, TypeError) as error:
-            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{RESULT_FILE}: {error!r}")
+            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{self.RESULT_FILE}: {error!r}")
         if status in self.STATUS_EXIT_CODES:
             return getattr(self.exit_codes, self.STATUS_EXIT_CODES[status]).format(reason=message)
         return dict(result)

@@ -1,0 +1,1 @@
+"""Targets: one adapter per electronic-structure engine."""

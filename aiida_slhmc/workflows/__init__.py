@@ -1,0 +1,1 @@
+"""The loop: epochs of a frozen kernel, and the self-learning run that strings them together."""

@@ -1,0 +1,59 @@
+"""Launching a child exactly once, however often a step is executed.
+
+AiiDA saves a work chain's state after each step: a worker that is killed between launching a child and saving executes the
+step again. Children are therefore found by their call-link label before they are launched.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import Process, WorkChain
+
+__all__ = ("find_child", "find_children", "launch_once", "run_once")
+
+
+def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.ProcessNode]:
+    """Children of *parent* whose call-link label starts with *prefix*, by label.
+
+    Where a label was used twice (a step executed again after a crash), the last child counts.
+    """
+    query = orm.QueryBuilder()
+    query.append(orm.ProcessNode, filters={"id": parent.pk}, tag="parent")
+    query.append(
+        orm.ProcessNode,
+        with_incoming="parent",
+        edge_filters={
+            "type": {"in": [LinkType.CALL_CALC.value, LinkType.CALL_WORK.value]},
+            "label": {"like": f"{prefix}%"},
+        },
+        edge_project=["label"],
+        project=["*", "id"],
+    )
+    rows = sorted(((node, pk, label) for node, pk, label in query.iterall()), key=lambda row: row[1])
+    return {label: node for node, _, label in rows}
+
+
+def find_child(parent: orm.ProcessNode, label: str) -> orm.ProcessNode | None:
+    """The child of *parent* with this call-link label, or None."""
+    return find_children(parent, label).get(label)
+
+
+def launch_once(parent: WorkChain, process: type[Process], label: str, inputs: dict[str, Any]) -> orm.ProcessNode:
+    """Submit *process* with this call-link label, or return the child that has been launched under it already."""
+    node = find_child(parent.node, label)
+    if node is not None:
+        return node
+    metadata = dict(inputs.get("metadata", {})) | {"call_link_label": label}
+    return parent.submit(process, **(inputs | {"metadata": metadata}))
+
+
+def run_once(parent: WorkChain, function: Any, label: str, inputs: dict[str, Any]) -> orm.CalcFunctionNode:
+    """Run a calculation function under this call-link label, or return the finished call that is there already."""
+    node = find_child(parent.node, label)
+    if isinstance(node, orm.CalcFunctionNode) and node.is_finished:
+        return node
+    _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
+    return node

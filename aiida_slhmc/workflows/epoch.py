@@ -1,0 +1,175 @@
+"""EpochWorkChain: cycles of hybrid Monte Carlo with a frozen kernel. Inside it the chain is exact."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec, WorkChain, while_
+
+from aiida_slhmc.calculations.epoch import collect_block, record_unlabelled, summarise_epoch
+from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
+from aiida_slhmc.calculations.metropolis import metropolis
+from aiida_slhmc.data.configuration import ConfigurationData
+from aiida_slhmc.data.dataset import DatasetData
+from aiida_slhmc.targets.base import load_target
+from aiida_slhmc.workflows.children import find_children, launch_once, run_once
+from aiida_slhmc.workflows.validators import validate_epoch_inputs, validate_positive, validate_target
+
+__all__ = ("EpochWorkChain",)
+
+
+class EpochWorkChain(WorkChain):
+    """One epoch: every cycle proposes for all walkers with one job, labels the K end points in parallel and decides.
+
+    The model, the time step, the length and the jitter law stay as they are, so the chain with repeats samples the
+    target's canonical ensemble. On its own, with many cycles, this is the production reference sampler.
+    """
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.expose_inputs(MaceProposalCalculation, include=("model", "parameters", "length"))
+        spec.input_namespace(
+            "walkers", valid_type=ConfigurationData, dynamic=True, help="Labelled states: walker_0, walker_1, …"
+        )
+        spec.input("n_cycles", valid_type=orm.Int, validator=validate_positive, help="Cycles; each costs K labels.")
+        spec.input("epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number that keys the random streams.")
+        spec.input(
+            "max_failed_labels",
+            valid_type=orm.Int,
+            default=lambda: orm.Int(4),
+            validator=validate_positive,
+            help="Stop after this many labels in a row have failed; each failure counts as a rejection.",
+        )
+        spec.input("proposal.code", valid_type=orm.AbstractCode, help="Python with mace-torch on the compute node.")
+        spec.input("proposal.options", valid_type=orm.Dict, required=False, help="metadata.options of the proposals.")
+        spec.input_namespace("target", dynamic=True, help="Inputs of the target's label work chain, see its adapter.")
+        spec.inputs["target"].validator = validate_target
+        spec.input("target.engine", valid_type=orm.Str, help="Name of the target, for example 'vasp'.")
+        spec.inputs.validator = validate_epoch_inputs
+        spec.outline(
+            cls.setup,
+            while_(cls.has_cycles_left)(cls.propose, cls.label, cls.decide),
+            cls.finish,
+        )
+        spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
+        spec.output("dataset", valid_type=DatasetData, required=False, help="All labels of the epoch.")
+        spec.output("summary", valid_type=orm.Dict, required=False, help="Diagnostics, see summarise_epoch.")
+        spec.exit_code(
+            401,
+            "ERROR_PROPOSAL_FAILED",
+            message="The proposal of cycle {cycle} failed: {reason} (`verdi process report {pk}`).",
+        )
+        spec.exit_code(
+            402,
+            "ERROR_TOO_MANY_FAILED_LABELS",
+            message="{count} labels in a row failed, the last with: {reason}. The labels so far are in the outputs; look at "
+            "the target's settings, then restart.",
+        )
+        spec.exit_code(403, "ERROR_DECISION_FAILED", message="The decision of cycle {cycle} failed: {reason}.")
+
+    def setup(self) -> None:
+        """Start from the given walkers. The context holds numbers and uuids, as many as there are walkers."""
+        self.ctx.cycle = 0
+        self.ctx.failed_in_a_row = 0
+        self.ctx.states = [node.uuid for _, node in sorted_walkers(self.inputs.walkers)]
+
+    def has_cycles_left(self) -> bool:
+        """Whether the epoch goes on."""
+        return bool(self.ctx.cycle < self.inputs.n_cycles.value)
+
+    def propose(self) -> None:
+        """Propose for all walkers in one job."""
+        inputs: dict[str, Any] = {
+            "code": self.inputs.proposal.code,
+            "model": self.inputs.model,
+            "parameters": self.inputs.parameters,
+            "length": self.inputs.length,
+            "epoch": self.inputs.epoch,
+            "cycle": orm.Int(self.ctx.cycle),
+            "states": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)},
+        }
+        if "options" in self.inputs.proposal:
+            inputs["metadata"] = {"options": self.inputs.proposal.options.get_dict()}
+        self.to_context(proposal=launch_once(self, MaceProposalCalculation, self._name("propose"), inputs))
+
+    def label(self) -> ExitCode | None:
+        """Label all end points in parallel."""
+        proposal = self.ctx.proposal
+        if not proposal.is_finished_ok:
+            return self.exit_codes.ERROR_PROPOSAL_FAILED.format(  # type: ignore[no-any-return]
+                cycle=self.ctx.cycle, reason=_reason(proposal), pk=proposal.pk
+            )
+        process = load_target(self.inputs.target.engine.value).get_work_chain()
+        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
+        for k in range(len(self.ctx.states)):
+            structure = proposal.outputs.structures[f"walker_{k}"]
+            child = launch_once(self, process, self._name("label", k), inputs | {"structure": structure})
+            self.to_context(**{f"label_{k}": child})
+        return None
+
+    def decide(self) -> ExitCode | None:
+        """Accept or reject; an end point without a label is recorded as such and rejected."""
+        labels = [self._label_or_record(k) for k in range(len(self.ctx.states))]
+        inputs: dict[str, Any] = {"proposals": self.ctx.proposal.outputs.proposals}
+        for k, (uuid, label) in enumerate(zip(self.ctx.states, labels, strict=True)):
+            inputs |= {f"state_{k}": orm.load_node(uuid), f"label_{k}": label}
+        node = run_once(self, metropolis, self._name("decide"), inputs)
+        if not node.is_finished_ok:
+            return self.exit_codes.ERROR_DECISION_FAILED.format(  # type: ignore[no-any-return]
+                cycle=self.ctx.cycle, reason=_reason(node)
+            )
+        accepted = node.outputs.result["accepted"]
+        self.ctx.states = [
+            label.uuid if moved else uuid for uuid, label, moved in zip(self.ctx.states, labels, accepted, strict=True)
+        ]
+        self.ctx.cycle += 1
+        return self._stop_after_failures(labels)
+
+    def finish(self) -> None:
+        """Collect the block of labels and the summary from the decisions, and put out the walkers' states."""
+        decisions = find_children(self.node, "decide_")
+        labels = {
+            f"{name}_{key}": node
+            for name, call in decisions.items()
+            for key, node in call.inputs.items()
+            if key.startswith("label_")
+        }
+        results = {name: call.outputs.result for name, call in decisions.items()}
+        self.out("summary", run_once(self, summarise_epoch, "summarise", results).outputs.result)
+        if any(node.is_labelled for node in labels.values()):
+            self.out("dataset", run_once(self, collect_block, "collect", labels).outputs.result)
+        for k, uuid in enumerate(self.ctx.states):
+            self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+
+    def _name(self, what: str, walker: int | None = None) -> str:
+        """Call-link label of a child of this cycle."""
+        return f"{what}_{self.ctx.cycle:05d}" + ("" if walker is None else f"_{walker}")
+
+    def _label_or_record(self, k: int) -> ConfigurationData:
+        """The label of walker *k*, or the record that it could not be had."""
+        child = self.ctx[f"label_{k}"]
+        if child.is_finished_ok:
+            return child.outputs.label
+        self.report(f"cycle {self.ctx.cycle}, walker {k}: no label, counted as a rejection: {_reason(child)}")
+        inputs = {"structure": child.inputs.structure, "reason": orm.Str(_reason(child))}
+        return run_once(self, record_unlabelled, self._name("unlabelled", k), inputs).outputs.result
+
+    def _stop_after_failures(self, labels: list[ConfigurationData]) -> ExitCode | None:
+        for label in labels:
+            self.ctx.failed_in_a_row = 0 if label.is_labelled else self.ctx.failed_in_a_row + 1
+            if self.ctx.failed_in_a_row >= self.inputs.max_failed_labels.value:
+                self.finish()
+                return self.exit_codes.ERROR_TOO_MANY_FAILED_LABELS.format(  # type: ignore[no-any-return]
+                    count=self.ctx.failed_in_a_row, reason=label.base.attributes.get("unlabelled_reason")
+                )
+        return None
+
+
+def _reason(node: orm.ProcessNode) -> str:
+    """Why a process did not finish well, in a line."""
+    if node.is_excepted or node.is_killed:
+        return f"{node.process_label}<{node.pk}> was {node.process_state.value}: {node.exception or node.process_status}"
+    return f"{node.process_label}<{node.pk}> ended with exit code {node.exit_status}: {node.exit_message}"

@@ -1,0 +1,221 @@
+"""SlhmcWorkChain: epochs of hybrid Monte Carlo with a fine-tuning after each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+from aiida.engine import ExitCode, ProcessSpec, WorkChain, if_, while_
+
+from aiida_slhmc.calculations.epoch import adapt_length
+from aiida_slhmc.calculations.history import summarise_run
+from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
+from aiida_slhmc.calculations.mace_proposal import sorted_walkers
+from aiida_slhmc.data.configuration import ConfigurationData
+from aiida_slhmc.data.dataset import DatasetData
+from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.targets.base import load_target
+from aiida_slhmc.workflows.children import find_children, launch_once, run_once
+from aiida_slhmc.workflows.epoch import EpochWorkChain
+from aiida_slhmc.workflows.inputs import get_slhmc_builder
+from aiida_slhmc.workflows.validators import (
+    validate_adaptation,
+    validate_convergence,
+    validate_positive,
+    validate_slhmc_inputs,
+)
+
+__all__ = ("SlhmcWorkChain",)
+
+
+class SlhmcWorkChain(WorkChain):
+    """Label the start, then [epoch → adapt the length → fine-tune] until the label budget or convergence is reached.
+
+    Everything adaptive happens between epochs. A fine-tuning that diverges or does not improve on its parent is not
+    used: the parent proposes on, and the next fine-tuning has more labels.
+    """
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Inputs, outline, outputs and exit codes."""
+        super().define(spec)
+        spec.expose_inputs(EpochWorkChain, exclude=("walkers", "epoch"))
+        spec.input("structure", valid_type=orm.StructureData, required=False, help="Where all walkers start.")
+        spec.input("n_walkers", valid_type=orm.Int, required=False, validator=validate_positive, help="K, with structure.")
+        spec.input_namespace(
+            "walkers",
+            valid_type=ConfigurationData,
+            dynamic=True,
+            required=False,
+            help="Labelled states to start from instead, as an earlier run left them.",
+        )
+        spec.input_namespace(
+            "datasets", valid_type=DatasetData, dynamic=True, required=False, help="Blocks of an earlier run."
+        )
+        spec.input(
+            "first_epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number of the first epoch (restarts)."
+        )
+        spec.input("label_budget", valid_type=orm.Int, validator=validate_positive, help="Stop when this many are spent.")
+        spec.input(
+            "convergence",
+            valid_type=orm.Dict,
+            required=False,
+            validator=validate_convergence,
+            help="Stop earlier, when an epoch's forward force RMSE is below `force_rmse_mev_per_angstrom` and its acceptance "
+            "above `acceptance`.",
+        )
+        spec.input("adaptation", valid_type=orm.Dict, validator=validate_adaptation, help="Rule of the proposal length.")
+        spec.expose_inputs(MaceFineTuneCalculation, namespace="fine_tune", include=("code", "parameters"))
+        spec.input("fine_tune.options", valid_type=orm.Dict, required=False, help="metadata.options of the fine-tunings.")
+        spec.inputs.validator = validate_slhmc_inputs
+        spec.outline(
+            cls.setup,
+            if_(cls.has_to_label_start)(cls.label_start, cls.inspect_start),
+            while_(cls.is_to_go_on)(
+                if_(cls.has_new_labels)(cls.fine_tune, cls.inspect_fine_tune),
+                cls.run_epoch,
+                cls.inspect_epoch,
+            ),
+            if_(cls.has_new_labels)(cls.fine_tune, cls.inspect_fine_tune),
+            cls.finish,
+        )
+        spec.output("model", valid_type=MaceModelData, help="The last model that was accepted for use.")
+        spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
+        spec.output_namespace("datasets", valid_type=DatasetData, dynamic=True, help="All blocks, old and new.")
+        spec.output("length", valid_type=orm.Dict, help="The proposal length for a next epoch.")
+        spec.output("history", valid_type=orm.Dict, required=False, help="The epochs' summaries.")
+        spec.exit_code(
+            401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
+        )
+        spec.exit_code(402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} Its labels are kept: restart.")
+        spec.exit_code(403, "ERROR_FINE_TUNE_FAILED", message="The fine-tuning before epoch {epoch} failed: {reason}")
+
+    @classmethod
+    def get_builder_from_protocol(cls, **options: Any) -> Any:
+        """A builder from a protocol; see :func:`aiida_slhmc.workflows.inputs.get_slhmc_builder`."""
+        return get_slhmc_builder(cls, **options)
+
+    def setup(self) -> None:
+        """The context holds numbers and uuids: of the model, the length, the walkers and the blocks (one per epoch)."""
+        self.ctx.epoch = self.inputs.first_epoch.value
+        self.ctx.labels = 0
+        self.ctx.converged = False
+        self.ctx.failed_training_blocks = 0
+        self.ctx.model = self.inputs.model.uuid
+        self.ctx.length = self.inputs.length.uuid
+        self.ctx.walkers = [node.uuid for _, node in sorted_walkers(self.inputs.get("walkers", {}))]
+        self.ctx.blocks = [node.uuid for _, node in sorted(self.inputs.get("datasets", {}).items())]
+
+    def has_to_label_start(self) -> bool:
+        """Whether the walkers start from a structure that has no label yet."""
+        return not self.ctx.walkers
+
+    def label_start(self) -> None:
+        """Label the starting structure, once for all walkers."""
+        process = load_target(self.inputs.target.engine.value).get_work_chain()
+        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
+        child = launch_once(self, process, "label_start", inputs | {"structure": self.inputs.structure})
+        self.to_context(start=child)
+
+    def inspect_start(self) -> ExitCode | None:
+        """All walkers start from the labelled structure."""
+        if not self.ctx.start.is_finished_ok:
+            return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=self.ctx.start.exit_message)  # type: ignore[no-any-return]
+        self.ctx.walkers = [self.ctx.start.outputs.label.uuid] * self.inputs.n_walkers.value
+        return None
+
+    def is_to_go_on(self) -> bool:
+        """Whether there is budget for another cycle and the run has not converged."""
+        return self.ctx.labels < self.inputs.label_budget.value and not self.ctx.converged
+
+    def has_new_labels(self) -> bool:
+        """Whether there are blocks that the present model was not trained on, and that no failed training has tried."""
+        creator = orm.load_node(self.ctx.model).creator
+        known = set()
+        if creator is not None and creator.process_class is MaceFineTuneCalculation:
+            known = {node.uuid for node in creator.inputs.datasets.values()}
+        return bool(set(self.ctx.blocks) - known) and len(self.ctx.blocks) > self.ctx.failed_training_blocks
+
+    def fine_tune(self) -> None:
+        """Train the present model on all blocks."""
+        inputs: dict[str, Any] = {
+            "code": self.inputs.fine_tune.code,
+            "model": orm.load_node(self.ctx.model),
+            "parameters": self.inputs.fine_tune.parameters,
+            "datasets": {f"block_{i:04d}": orm.load_node(uuid) for i, uuid in enumerate(self.ctx.blocks)},
+        }
+        if "options" in self.inputs.fine_tune:
+            inputs["metadata"] = {"options": self.inputs.fine_tune.options.get_dict()}
+        name = f"fine_tune_{self.ctx.epoch:04d}"
+        self.to_context(training=launch_once(self, MaceFineTuneCalculation, name, inputs))
+
+    def inspect_fine_tune(self) -> ExitCode | None:
+        """Use the new model, or go on with its parent where training was no gain."""
+        training = self.ctx.training
+        codes = MaceFineTuneCalculation.exit_codes
+        if training.is_finished_ok or training.exit_status == codes.ERROR_WALLTIME.status and "model" in training.outputs:
+            self.ctx.model = training.outputs.model.uuid
+            return None
+        if training.exit_status in (codes.ERROR_DIVERGED.status, codes.ERROR_NO_IMPROVEMENT.status):
+            self.report(f"{training.process_label}<{training.pk}> is not used: {training.exit_message}")
+            self.ctx.failed_training_blocks = len(self.ctx.blocks)
+            return None
+        reason = f"{training.process_label}<{training.pk}>: {training.exit_message}"
+        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=reason)  # type: ignore[no-any-return]
+
+    def run_epoch(self) -> None:
+        """One epoch with the present model and length."""
+        inputs = self.exposed_inputs(EpochWorkChain)
+        inputs |= {
+            "model": orm.load_node(self.ctx.model),
+            "length": orm.load_node(self.ctx.length),
+            "epoch": orm.Int(self.ctx.epoch),
+            "walkers": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.walkers)},
+        }
+        self.to_context(running=launch_once(self, EpochWorkChain, f"epoch_{self.ctx.epoch:04d}", dict(inputs)))
+
+    def inspect_epoch(self) -> ExitCode | None:
+        """Take over the walkers and the block, and adapt the length."""
+        epoch = self.ctx.running
+        if not epoch.is_finished_ok:
+            reason = f"{epoch.process_label}<{epoch.pk}>: {epoch.exit_message}"
+            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason)  # type: ignore[no-any-return]
+        summary = epoch.outputs.summary
+        self.ctx.walkers = [node.uuid for _, node in sorted_walkers(epoch.outputs.walkers)]
+        if "dataset" in epoch.outputs:
+            self.ctx.blocks = [*self.ctx.blocks, epoch.outputs.dataset.uuid]
+        self.ctx.labels += summary["labels"] + summary["failed_labels"]
+        inputs = {"length": orm.load_node(self.ctx.length), "adaptation": self.inputs.adaptation, "summary": summary}
+        adapted = run_once(self, adapt_length, f"adapt_{self.ctx.epoch:04d}", inputs)
+        self.ctx.length = adapted.outputs.result.uuid
+        self.ctx.converged = self._has_converged(summary)
+        self.report(_line(summary))
+        self.ctx.epoch += 1
+        return None
+
+    def finish(self) -> None:
+        """Put out what a next run needs, and the history."""
+        self.out("model", orm.load_node(self.ctx.model))
+        self.out("length", orm.load_node(self.ctx.length))
+        for k, uuid in enumerate(self.ctx.walkers):
+            self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+        for i, uuid in enumerate(self.ctx.blocks):
+            self.out(f"datasets.block_{i:04d}", orm.load_node(uuid))
+        epochs = {name: node.outputs.summary for name, node in find_children(self.node, "epoch_").items()}
+        if epochs:
+            self.out("history", run_once(self, summarise_run, "summarise_run", epochs).outputs.result)
+
+    def _has_converged(self, summary: orm.Dict) -> bool:
+        if "convergence" not in self.inputs:
+            return False
+        bounds, error = self.inputs.convergence, summary["force_rmse_mev_per_angstrom"]
+        is_accurate = error is not None and error < bounds["force_rmse_mev_per_angstrom"]
+        return bool(is_accurate and summary["acceptance"] > bounds["acceptance"])
+
+
+def _line(summary: orm.Dict) -> str:
+    low, high = summary["acceptance_interval"]
+    return (
+        f"epoch {summary['epoch']}: {summary['labels']} labels, acceptance {summary['acceptance']:.2f} "
+        f"({low:.2f}–{high:.2f}), force RMSE {summary['force_rmse_mev_per_angstrom'] or float('nan'):.1f} meV/Å"
+    )

@@ -1,0 +1,91 @@
+"""Checks of work chain inputs at submission; each returns a message, or None."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiida import orm
+
+from aiida_slhmc.calculations.worker_calculation import missing_elements
+from aiida_slhmc.kernel.adaptation import AcceptanceRule
+from aiida_slhmc.targets.base import load_target
+
+__all__ = (
+    "validate_adaptation",
+    "validate_convergence",
+    "validate_epoch_inputs",
+    "validate_positive",
+    "validate_target",
+)
+
+CONVERGENCE_KEYS = {"force_rmse_mev_per_angstrom", "acceptance"}
+
+
+def validate_positive(node: orm.Int, _: Any) -> str | None:
+    """A number of things, at least one."""
+    return None if node.value >= 1 else f"must be at least 1, not {node.value}"
+
+
+def validate_target(inputs: Any, namespace: Any) -> str | None:
+    """The target exists, and its work chain accepts these inputs (but for the structure, which comes later)."""
+    if not inputs or "engine" not in inputs:
+        return None
+    try:
+        process = load_target(inputs["engine"].value).get_work_chain()
+    except ValueError as error:
+        return str(error)
+    ports = process.spec().inputs
+    given = {name: value for name, value in inputs.items() if name != "engine"}
+    unknown = sorted(set(given) - set(ports))
+    if unknown:
+        return f"the target '{inputs['engine'].value}' has no input {', '.join(unknown)}"
+    for name, port in ports.items():
+        if name in ("structure", "metadata"):
+            continue
+        error = port.validate(given.get(name, _default(port)), (name,))
+        if error is not None:
+            return str(error)
+    return None
+
+
+def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
+    """Walkers are numbered without gaps, labelled, of one composition and one functional, and the model knows them."""
+    walkers = inputs.get("walkers") or {}
+    if "walkers" not in namespace or (not walkers and not namespace["walkers"].required):
+        return None
+    if not walkers or set(walkers) != {f"walker_{k}" for k in range(len(walkers))}:
+        return f"walkers must be named walker_0, walker_1, … without gaps, got: {', '.join(walkers) or 'none'}"
+    if not all(node.is_labelled for node in walkers.values()):
+        return "all walkers must be labelled: their energies enter the Metropolis test"
+    for key in ("formula", "functional", "engine"):
+        values = {node.base.attributes.get(key) for node in walkers.values()}
+        if len(values) > 1:
+            return f"all walkers must have the same {key}, got {sorted(map(str, values))}"
+    if "model" not in inputs:
+        return None
+    return missing_elements(inputs["model"], set(walkers["walker_0"].base.attributes.get("elements")))
+
+
+def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
+    """The rule's own check."""
+    try:
+        AcceptanceRule(**node.get_dict())
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def validate_convergence(node: orm.Dict, _: Any) -> str | None:
+    """Both bounds are there and are numbers."""
+    values = node.get_dict()
+    if set(values) != CONVERGENCE_KEYS:
+        return f"convergence needs exactly {sorted(CONVERGENCE_KEYS)}, got {sorted(values)}"
+    if not all(isinstance(value, int | float) and value > 0 for value in values.values()):
+        return f"both bounds must be positive numbers: {values}"
+    return None
+
+
+def _default(port: Any) -> Any:
+    if not getattr(port, "has_default", lambda: False)():
+        return ()
+    return port.default() if callable(port.default) else port.default
