@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from aiida_slhmc.standin.inputs import InputError, Inputs
 
-__all__ = ("choose_variant", "refuse_unknown")
+__all__ = ("choose_variant",)
 
 KNOWN = "this stand-in knows only PBE, r2SCAN (METAGGA = R2SCAN) and HSE06 (LHFCALC = .TRUE., HFSCREEN = 0.2)"
 HSE06_SCREENING = 0.2  # HFSCREEN in 1/Å
@@ -15,8 +15,9 @@ NON_SELF_CONSISTENT = 10  # ICHARG from here on keeps the density fixed
 def choose_variant(inputs: Inputs) -> str:
     """Name of the potential for the functional that INCAR and POTCAR ask for: ``pbe``, ``r2scan`` or ``hse06``.
 
-    :raises InputError: for any functional but these three.
+    :raises InputError: for any functional but these three, and for tags that ask for more than a single point.
     """
+    refuse_unknown(inputs)
     incar = inputs.incar
     metagga = incar.get("METAGGA", "").upper().strip("-")
     hybrid = incar.flag("LHFCALC", False)

@@ -35,7 +35,7 @@ def main() -> int:
     try:
         run(Path(), os.environ)
     except InputError as error:
-        print(REFUSAL.format(message=error), end="", flush=True)
+        print(REFUSAL.format(message=str(error)), end="", flush=True)
         return 1
     return 0
 
@@ -47,7 +47,6 @@ def run(folder: Path, environment: Mapping[str, str]) -> None:
     """
     started = time.perf_counter()
     inputs = read_inputs(folder)
-    functional.refuse_unknown(inputs)
     variant = functional.choose_variant(inputs)
     failure = misbehave.failure_of(environment, inputs.atoms)
     never = misbehave.never_converges(failure, inputs.incar)

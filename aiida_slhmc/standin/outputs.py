@@ -158,13 +158,12 @@ def outcar_text(result: Result) -> str:
 def outcar_head(result: Result) -> str:
     """Version, data sets and the INCAR tags that readers look for."""
     inputs = result.inputs
-    counts = {symbol: inputs.atoms.symbols.count(symbol) for symbol in ("Ti", "O")}
     incar = inputs.incar
     lines = [f" vasp.{STANDIN_VERSION} {NOTICE} (variant {result.variant})"]
-    lines += [f" POTCAR:    {potcar.title}" for potcar in inputs.potcars]
+    lines += [f" POTCAR:    {potcar.title}" for potcar in inputs.potcars * 2]  # VASP lists them twice
     lines += [
         f"   number of ions     NIONS = {len(inputs.atoms):6d}",
-        f"   composition        Ti{counts['Ti']} O{counts['O']}",
+        "   ions per type =          " + " ".join(f"{count:4d}" for _, count in inputs.groups),
         f"   ISPIN  = {incar.integer('ISPIN', 1):6d}    spin polarized calculation?",
         f"   NELM   = {incar.integer('NELM', DEFAULT_NELM):6d};   NELMIN=  2; NELMDL= -5     # of ELM steps",
         f"   EDIFF  = {incar.number('EDIFF', 1e-4):.1E}   stopping-criterion for ELM",
@@ -195,6 +194,7 @@ def outcar_energies(result: Result) -> str:
     applied = result.inputs.incar.number("PSTRESS", 0.0)
     return (
         "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
+        f"  {'-' * 51}\n"
         f"  free  energy   TOTEN  = {last.free:24.12f} eV\n\n"
         f"  energy  without entropy= {last.without_entropy:24.12f}  energy(sigma->0) = {last.extrapolated:24.12f}\n\n"
         "  Direction    XX          YY          ZZ          XY          YZ          ZX\n"
@@ -205,10 +205,14 @@ def outcar_energies(result: Result) -> str:
 
 
 def outcar_forces(result: Result) -> str:
-    """The table of positions (Å) and forces (eV/Å)."""
+    """The cell (Å) and the table of positions (Å) and forces (eV/Å)."""
     bar = " " + "-" * 83
-    rows = np.hstack((result.inputs.atoms.positions, result.forces))
-    lines = [" POSITION                                       TOTAL-FORCE (eV/Angst)", bar]
+    atoms = result.inputs.atoms
+    vectors = np.hstack((atoms.cell.array, atoms.cell.reciprocal()))
+    lattice = ["      direct lattice vectors                 reciprocal lattice vectors"]
+    lattice += [" " + " ".join(f"{x:18.12f}" for x in vector) for vector in vectors]
+    rows = np.hstack((atoms.positions, result.forces))
+    lines = [*lattice, "", " POSITION                                       TOTAL-FORCE (eV/Angst)", bar]
     lines += [" " + " ".join(f"{x:18.12f}" for x in numbers) for numbers in rows]
     return "\n".join([*lines, bar]) + "\n\n"
 
