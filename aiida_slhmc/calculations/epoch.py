@@ -35,7 +35,8 @@ def summarise_epoch(**decisions: orm.Dict) -> orm.Dict:
     """Diagnostics of a finished epoch from its decisions (theory: section 4 of the design, `kernel/diagnostics`).
 
     :returns: a Dict with ``epoch``, ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``, ``acceptance``,
-        ``acceptance_interval`` (95 %), ``acceptance_per_walker``, ``predicted_acceptance``, ``creutz``, ``creutz_error``,
+        ``acceptance_interval`` (95 %), ``acceptance_per_walker``, ``predicted_acceptance``, ``creutz``,
+        ``creutz_error``,
         ``n_steps`` (mean), ``sigma_delta_h``, ``sigma_integration``, ``sigma_mismatch`` (eV), the forward errors
         ``force_rmse_mev_per_angstrom``, ``energy_rmse_mev_per_atom``, ``energy_rmse_centred_mev_per_atom``, and
         ``squared_jump_per_label`` (Å²). A number that needs more labels than there are is None.

@@ -34,7 +34,7 @@ class MaceFineTuneCalculation(WorkerCalculation):
         spec.input("parameters", valid_type=orm.Dict, validator=_validate_parameters, help=FineTuneParameters.__doc__)
         spec.inputs.validator = _validate_inputs
         spec.inputs["metadata"]["options"]["parser_name"].default = "slhmc.mace_fine_tune"
-        spec.output("model", valid_type=MaceModelData, help="The best model by validation loss, the initial one included.")
+        spec.output("model", valid_type=MaceModelData, help="The best model by validation loss.")
         spec.output(
             "curve", valid_type=orm.ArrayData, help="Per training epoch: losses, validation errors, learning rate."
         )
@@ -50,7 +50,7 @@ class MaceFineTuneCalculation(WorkerCalculation):
         spec.exit_code(
             341,
             "ERROR_NO_IMPROVEMENT",
-            message="No training epoch was better than the initial model ({reason}). Lower learning_rate, or add labels.",
+            message="No training epoch beat the initial model ({reason}). Lower learning_rate, or add labels.",
         )
 
     def parameters(self) -> dict[str, Any]:

@@ -29,9 +29,9 @@ def metropolis(proposals: orm.ArrayData, **nodes: ConfigurationData) -> orm.Dict
     :param nodes: ``state_k`` and ``label_k`` of each walker k: the state proposed from and the labelled end point
         (or its unlabelled record, which counts as a rejection).
     :returns: a Dict of lists over walkers: ``accepted``, ``delta_h``, ``integration``, ``mismatch`` (eV; None without a
-        label), ``probability``, ``random_number``, ``energy_error`` (eV per cell) and ``force_rmse`` (eV/Å) of the model at
-        the end point (None without a label), ``squared_jump`` (Å², mean over atoms, 0 where rejected); and ``acceptance``,
-        ``epoch``, ``cycle``, ``n_steps``, ``n_walkers``, ``n_atoms``, ``temperature``.
+        label), ``probability``, ``random_number``, ``energy_error`` (eV per cell) and ``force_rmse`` (eV/Å) of the
+        model at the end point (None without a label), ``squared_jump`` (Å², mean over atoms, 0 where rejected);
+        and ``acceptance``, ``epoch``, ``cycle``, ``n_steps``, ``n_walkers``, ``n_atoms``, ``temperature``.
     """
     arrays = {name: proposals.get_array(name) for name in proposals.get_arraynames()}
     attributes = proposals.base.attributes

@@ -7,12 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
-import aiida_slhmc
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
+import aiida_slhmc
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.worker.job import PARAMETERS_FILE, RESULT_FILE
 
@@ -32,7 +32,8 @@ class WorkerCalculation(CalcJob):
     """A job that runs ``python -m aiida_slhmc.worker.<module>``.
 
     The code is a Python interpreter that has mace-torch. The worker's and the kernel's source files travel with the
-    job and stay in its repository: nothing of this package has to be installed there, and the code that ran is on record.
+    job and stay in its repository: nothing of this package has to be installed there, and the code that ran is on
+    record.
     """
 
     WORKER_MODULE = ""
@@ -100,8 +101,8 @@ class WorkerCalculation(CalcJob):
 
 
 _NO_RESULT = (
-    "The worker left no result: {reason}. See worker.err in the retrieved files (`verdi calcjob outputcat PK worker.err`);"
-    " the code must be a Python interpreter with mace-torch and safetensors."
+    "The worker left no result: {reason}. See `verdi calcjob outputcat PK worker.err`; the code"
+    " must be a Python interpreter with mace-torch and safetensors."
 )
 
 

@@ -13,7 +13,9 @@ import numpy as np
 __all__ = ("RECOVERABLE_TAGS", "check_label", "check_parameters", "functional_name")
 
 # what moves the energy by no more than the electronic convergence: the way to the ground state, not the ground state
-RECOVERABLE_TAGS = frozenset({"algo", "nelm", "nelmdl", "amix", "bmix", "amin", "amix_mag", "bmix_mag", "icharg", "istart"})
+RECOVERABLE_TAGS = frozenset(
+    {"algo", "nelm", "nelmdl", "amix", "bmix", "amin", "amix_mag", "bmix_mag", "icharg", "istart"}
+)
 
 _GGA_NAMES = {"pe": "pbe", "ps": "pbesol", "ca": "lda", "rp": "rpbe", "91": "pw91", "am": "am05"}
 
@@ -33,7 +35,10 @@ def check_parameters(parameters: dict[str, Any]) -> str | None:
         ("ismear" not in tags or "sigma" not in tags, "set ISMEAR and SIGMA; the energy depends on both"),
         ("encut" not in tags, "set ENCUT; VASP's default depends on the POTCARs and on PREC"),
         (int(tags.get("isif", 2)) < 2, "ISIF < 2 gives no stress; set ISIF = 2"),
-        (bool(tags.get("lhfcalc", False)) and "isif" not in tags, "set ISIF = 2; with LHFCALC VASP's default gives no stress"),
+        (
+            bool(tags.get("lhfcalc", False)) and "isif" not in tags,
+            "set ISIF = 2; with LHFCALC VASP's default gives no stress",
+        ),
     )
     broken = [message for is_broken, message in rules if is_broken]
     return "; ".join(broken) or None
@@ -42,8 +47,8 @@ def check_parameters(parameters: dict[str, Any]) -> str | None:
 def functional_name(parameters: dict[str, Any]) -> str:
     """A name of the functional that the INCAR tags ask for, as queries and data sets use it.
 
-    A screened or global hybrid with other than HSE06's numbers is named by its numbers, and a missing GGA tag leaves the
-    choice to the POTCARs, which the name says.
+    A screened or global hybrid with other than HSE06's numbers is named by its numbers, and a missing GGA tag leaves
+    the choice to the POTCARs, which the name says.
     """
     tags = {str(key).lower(): value for key, value in parameters.items()}
     base = _GGA_NAMES.get(str(tags.get("gga", "")).lower(), str(tags.get("gga", "potcar")).lower())

@@ -68,9 +68,7 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
             cls.read_label,
         )
         spec.output("label", valid_type=ConfigurationData, help="The labelled configuration.")
-        spec.exit_code(
-            420, "ERROR_NOT_A_LABEL", message="VASP finished, but its output is not a label: {reason}."
-        )
+        spec.exit_code(420, "ERROR_NOT_A_LABEL", message="VASP finished, but its output is not a label: {reason}.")
         spec.exit_code(
             421,
             "ERROR_NOT_CONVERGED",

@@ -1,7 +1,7 @@
 """Launching a child exactly once, however often a step is executed.
 
-AiiDA saves a work chain's state after each step: a worker that is killed between launching a child and saving executes the
-step again. Children are therefore found by their call-link label before they are launched.
+AiiDA saves a work chain's state after each step: a worker that is killed between launching a child and saving
+executes the step again. Children are therefore found by their call-link label before they are launched.
 """
 
 from __future__ import annotations

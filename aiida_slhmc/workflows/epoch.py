@@ -65,8 +65,8 @@ class EpochWorkChain(WorkChain):
         spec.exit_code(
             402,
             "ERROR_TOO_MANY_FAILED_LABELS",
-            message="{count} labels in a row failed, the last with: {reason}. The labels so far are in the outputs; look at "
-            "the target's settings, then restart.",
+            message="{count} labels in a row failed, the last with: {reason}. The labels so far are in the outputs; "
+            "look at the target's settings, then restart.",
         )
         spec.exit_code(403, "ERROR_DECISION_FAILED", message="The decision of cycle {cycle} failed: {reason}.")
 
@@ -171,5 +171,7 @@ class EpochWorkChain(WorkChain):
 def _reason(node: orm.ProcessNode) -> str:
     """Why a process did not finish well, in a line."""
     if node.is_excepted or node.is_killed:
-        return f"{node.process_label}<{node.pk}> was {node.process_state.value}: {node.exception or node.process_status}"
+        return (
+            f"{node.process_label}<{node.pk}> was {node.process_state.value}: {node.exception or node.process_status}"
+        )
     return f"{node.process_label}<{node.pk}> ended with exit code {node.exit_status}: {node.exit_message}"

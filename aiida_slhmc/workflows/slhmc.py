@@ -41,7 +41,9 @@ class SlhmcWorkChain(WorkChain):
         super().define(spec)
         spec.expose_inputs(EpochWorkChain, exclude=("walkers", "epoch"))
         spec.input("structure", valid_type=orm.StructureData, required=False, help="Where all walkers start.")
-        spec.input("n_walkers", valid_type=orm.Int, required=False, validator=validate_positive, help="K, with structure.")
+        spec.input(
+            "n_walkers", valid_type=orm.Int, required=False, validator=validate_positive, help="K, with structure."
+        )
         spec.input_namespace(
             "walkers",
             valid_type=ConfigurationData,
@@ -55,18 +57,24 @@ class SlhmcWorkChain(WorkChain):
         spec.input(
             "first_epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number of the first epoch (restarts)."
         )
-        spec.input("label_budget", valid_type=orm.Int, validator=validate_positive, help="Stop when this many are spent.")
+        spec.input(
+            "label_budget", valid_type=orm.Int, validator=validate_positive, help="Stop when this many are spent."
+        )
         spec.input(
             "convergence",
             valid_type=orm.Dict,
             required=False,
             validator=validate_convergence,
-            help="Stop earlier, when an epoch's forward force RMSE is below `force_rmse_mev_per_angstrom` and its acceptance "
-            "above `acceptance`.",
+            help="Stop earlier, when an epoch's forward force RMSE is below `force_rmse_mev_per_angstrom` and its "
+            "acceptance above `acceptance`.",
         )
-        spec.input("adaptation", valid_type=orm.Dict, validator=validate_adaptation, help="Rule of the proposal length.")
+        spec.input(
+            "adaptation", valid_type=orm.Dict, validator=validate_adaptation, help="Rule of the proposal length."
+        )
         spec.expose_inputs(MaceFineTuneCalculation, namespace="fine_tune", include=("code", "parameters"))
-        spec.input("fine_tune.options", valid_type=orm.Dict, required=False, help="metadata.options of the fine-tunings.")
+        spec.input(
+            "fine_tune.options", valid_type=orm.Dict, required=False, help="metadata.options of the fine-tunings."
+        )
         spec.inputs.validator = validate_slhmc_inputs
         spec.outline(
             cls.setup,
@@ -87,7 +95,9 @@ class SlhmcWorkChain(WorkChain):
         spec.exit_code(
             401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
         )
-        spec.exit_code(402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} Its labels are kept: restart.")
+        spec.exit_code(
+            402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} Its labels are kept: restart."
+        )
         spec.exit_code(403, "ERROR_FINE_TUNE_FAILED", message="The fine-tuning before epoch {epoch} failed: {reason}")
 
     @classmethod
@@ -125,8 +135,9 @@ class SlhmcWorkChain(WorkChain):
         return None
 
     def is_to_go_on(self) -> bool:
-        """Whether there is budget for another cycle and the run has not converged."""
-        return self.ctx.labels < self.inputs.label_budget.value and not self.ctx.converged
+        """Whether there is budget for another epoch and the run has not converged."""
+        cost = len(self.ctx.walkers) * self.inputs.n_cycles.value
+        return self.ctx.labels + cost <= self.inputs.label_budget.value and not self.ctx.converged
 
     def has_new_labels(self) -> bool:
         """Whether there are blocks that the present model was not trained on, and that no failed training has tried."""
@@ -153,7 +164,9 @@ class SlhmcWorkChain(WorkChain):
         """Use the new model, or go on with its parent where training was no gain."""
         training = self.ctx.training
         codes = MaceFineTuneCalculation.exit_codes
-        if training.is_finished_ok or training.exit_status == codes.ERROR_WALLTIME.status and "model" in training.outputs:
+        if training.is_finished_ok or (
+            training.exit_status == codes.ERROR_WALLTIME.status and "model" in training.outputs
+        ):
             self.ctx.model = training.outputs.model.uuid
             return None
         if training.exit_status in (codes.ERROR_DIVERGED.status, codes.ERROR_NO_IMPROVEMENT.status):

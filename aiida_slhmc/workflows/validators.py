@@ -15,6 +15,7 @@ __all__ = (
     "validate_convergence",
     "validate_epoch_inputs",
     "validate_positive",
+    "validate_slhmc_inputs",
     "validate_target",
 )
 
@@ -89,3 +90,27 @@ def _default(port: Any) -> Any:
     if not getattr(port, "has_default", lambda: False)():
         return ()
     return port.default() if callable(port.default) else port.default
+
+
+def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
+    """A start is given, once; the model knows its elements; the budget pays for at least one epoch."""
+    walkers, structure = inputs.get("walkers") or {}, inputs.get("structure")
+    if bool(walkers) == (structure is not None):
+        return "give either `structure` (with `n_walkers`) or labelled `walkers`"
+    if structure is not None:
+        if "n_walkers" not in inputs:
+            return "give `n_walkers` with `structure`"
+        message = missing_elements(inputs["model"], structure.get_symbols_set()) or _periodic(structure)
+    else:
+        message = validate_epoch_inputs(inputs, namespace)
+    if message:
+        return message
+    n_walkers = len(walkers) or inputs["n_walkers"].value
+    cost = n_walkers * inputs["n_cycles"].value
+    if inputs["label_budget"].value < cost:
+        return f"label_budget ({inputs['label_budget'].value}) does not pay for one epoch ({n_walkers} walkers: {cost})"
+    return None
+
+
+def _periodic(structure: orm.StructureData) -> str | None:
+    return None if all(structure.pbc) else "the structure must be periodic in three directions"

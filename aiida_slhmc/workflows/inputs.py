@@ -1,0 +1,95 @@
+"""Inputs of the self-learning run from a protocol."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.resources import files
+from typing import Any
+
+import yaml
+from aiida import orm
+from aiida.engine import ProcessBuilder
+
+from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.targets.base import load_target
+
+__all__ = ("get_protocol", "get_slhmc_builder", "protocol_names")
+
+
+def get_slhmc_builder(
+    work_chain: Any,
+    *,
+    structure: orm.StructureData,
+    model: MaceModelData,
+    python_code: orm.AbstractCode,
+    functional: str,
+    target: str = "vasp",
+    target_options: dict[str, Any] | None = None,
+    protocol: str | None = None,
+    overrides: dict[str, Any] | None = None,
+) -> ProcessBuilder:
+    """A builder of SlhmcWorkChain.
+
+    :param structure: where all walkers start; for VASP with the sites grouped by element.
+    :param model: the foundation model.
+    :param python_code: a Python interpreter with mace-torch, for proposals and fine-tunings.
+    :param functional: name of the target functional, for example ``pbe``, ``r2scan`` or ``hse06``.
+    :param target: name of the target's adapter; *target_options* are its own, see ``Target.get_inputs``.
+    :param protocol: ``fast``, ``balanced`` (default), ``stringent`` or ``paper``.
+    :param overrides: keys of the protocol to replace, nested as in ``protocols/slhmc.yaml``.
+    :raises ValueError: for a protocol, key, functional or target that does not exist.
+    """
+    settings = get_protocol(protocol, overrides)
+    adapter = load_target(target)
+    target_inputs = adapter.get_inputs(structure=structure, functional=functional, **(target_options or {}))
+    builder = work_chain.get_builder()
+    builder.structure = structure
+    builder.model = model
+    builder.parameters = orm.Dict(settings["kernel"])
+    builder.length = orm.Dict({"n_steps": settings["n_steps"]})
+    builder.adaptation = orm.Dict(settings["adaptation"])
+    builder.n_walkers = orm.Int(settings["n_walkers"])
+    builder.n_cycles = orm.Int(settings["n_cycles"])
+    builder.label_budget = orm.Int(settings["label_budget"])
+    if settings.get("convergence"):
+        builder.convergence = orm.Dict(settings["convergence"])
+    builder.proposal = {"code": python_code}
+    builder.fine_tune = {"code": python_code, "parameters": orm.Dict(settings["fine_tune"])}
+    builder.target = {"engine": orm.Str(target), **target_inputs}
+    return builder
+
+
+def protocol_names() -> list[str]:
+    """Names of the protocols."""
+    return list(_read()["protocols"])
+
+
+def get_protocol(name: str | None = None, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The settings of a protocol with *overrides* on top.
+
+    :raises ValueError: for a name or a key that does not exist.
+    """
+    content = _read()
+    name = name or content["default_protocol"]
+    if name not in content["protocols"]:
+        raise ValueError(f"there is no protocol '{name}'; there are {', '.join(content['protocols'])}")
+    settings = _merge(content["common"], content["protocols"][name])
+    unknown = sorted(set(overrides or {}) - set(settings) - {"convergence"})
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], settings, n=1)
+        hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(settings)}"
+        raise ValueError(f"the protocol has no key '{unknown[0]}'{hint}")
+    return _merge(settings, overrides or {})
+
+
+def _read() -> dict[str, Any]:
+    return yaml.safe_load((files("aiida_slhmc.workflows") / "protocols" / "slhmc.yaml").read_text())  # type: ignore[no-any-return]
+
+
+def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+    """*base* with *top* on it, dictionaries merged key by key."""
+    merged = dict(base)
+    for key, value in top.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
