@@ -50,7 +50,7 @@ MACE_SETTINGS = {
     "lr": 0.01,
     "scheduler": "ExponentialLR",
     "lr_scheduler_gamma": 0.985,
-    "max_num_epochs": 200,
+    "max_num_epochs": 100,
     "eval_interval": 5,
     "default_dtype": "float64",
     "device": "cpu",
