@@ -124,7 +124,7 @@ def drop_timing(files: Files) -> None:
 def be_killed(files: Files) -> None:
     """Leave of every file what a killed VASP leaves: it has iterated, and not closed anything."""
     files["vasprun.xml"] = files["vasprun.xml"].split("  <structure>")[0]
-    files["OUTCAR"] = files["OUTCAR"].split(" FREE ENERGIE")[0]
+    files["OUTCAR"] = files["OUTCAR"].split("  FORCE on cell")[0]
     files["OSZICAR"] = "".join(files["OSZICAR"].splitlines(keepends=True)[:-1])
     files["CONTCAR"] = ""
     files["stdout"] = "".join(files["stdout"].splitlines(keepends=True)[:-1])

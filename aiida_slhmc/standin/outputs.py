@@ -44,7 +44,7 @@ class Result:
 
 def banner() -> str:
     """The first lines on stdout; aiida-vasp takes a stdout without ``vasp.`` for a VASP that never started."""
-    return f" running on    1 total cores\n vasp.{STANDIN_VERSION} {NOTICE}\n"
+    return f" running on    1 total cores\n vasp.{STANDIN_VERSION}-standin {NOTICE}\n"
 
 
 def render(result: Result) -> dict[str, str]:
@@ -92,7 +92,7 @@ def vasprun_text(result: Result) -> str:
     inputs = result.inputs
     generator = {
         "program": "vasp-standin",
-        "version": STANDIN_VERSION,
+        "version": f"{STANDIN_VERSION}-standin",
         "subversion": f"{NOTICE} (variant {result.variant})",
     }
     parts = ['<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n <generator>\n']
@@ -145,12 +145,13 @@ def oszicar_text(result: Result) -> str:
 
 
 def outcar_text(result: Result) -> str:
-    """OUTCAR: parameters, iterations, energies, stress, forces and the timing block that tells a complete run."""
+    """OUTCAR: parameters, iterations, stress, forces, energies and the timing block that tells a complete run."""
     return (
         outcar_head(result)
         + outcar_iterations(result)
-        + outcar_energies(result)
+        + outcar_stress(result)
         + outcar_forces(result)
+        + outcar_energies(result)
         + outcar_timing(result.seconds)
     )
 
@@ -159,7 +160,7 @@ def outcar_head(result: Result) -> str:
     """Version, data sets and the INCAR tags that readers look for."""
     inputs = result.inputs
     incar = inputs.incar
-    lines = [f" vasp.{STANDIN_VERSION} {NOTICE} (variant {result.variant})"]
+    lines = [f" vasp.{STANDIN_VERSION}-standin {NOTICE} (variant {result.variant})"]
     lines += [f" POTCAR:    {potcar.title}" for potcar in inputs.potcars * 2]  # VASP lists them twice
     lines += [
         f"   number of ions     NIONS = {len(inputs.atoms):6d}",
@@ -186,21 +187,16 @@ def outcar_iterations(result: Result) -> str:
     return "\n".join(lines) + f"\n{bar} {CONVERGED if result.says_converged else UNCONVERGED} {bar}\n"
 
 
-def outcar_energies(result: Result) -> str:
-    """The three energies (eV) and the stress (kB)."""
-    last = result.iterations()[-1]
+def outcar_stress(result: Result) -> str:
+    """The stress (kB) and the volume (Å³)."""
     (xx, xy, zx), (_, yy, yz), (_, _, zz) = result.stress
-    pressure = (xx + yy + zz) / 3
     applied = result.inputs.incar.number("PSTRESS", 0.0)
     return (
-        "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
-        f"  {'-' * 51}\n"
-        f"  free  energy   TOTEN  = {last.free:24.12f} eV\n\n"
-        f"  energy  without entropy= {last.without_entropy:24.12f}  energy(sigma->0) = {last.extrapolated:24.12f}\n\n"
+        "  FORCE on cell =-STRESS in cart. coord.  units (eV):\n"
         "  Direction    XX          YY          ZZ          XY          YZ          ZX\n"
         "  in kB  " + " ".join(f"{x:16.8f}" for x in (xx, yy, zz, xy, yz, zx)) + "\n"
-        f"  external pressure = {pressure:16.8f} kB  Pullay stress = {applied:12.4f} kB\n"
-        f"  volume of cell : {result.inputs.atoms.get_volume():20.10f}\n\n"
+        f"  external pressure = {(xx + yy + zz) / 3:16.8f} kB  Pullay stress = {applied:12.4f} kB\n"
+        f"  volume of cell : {result.inputs.atoms.get_volume():20.10f}\n"
     )
 
 
@@ -215,6 +211,17 @@ def outcar_forces(result: Result) -> str:
     lines = [*lattice, "", " POSITION                                       TOTAL-FORCE (eV/Angst)", bar]
     lines += [" " + " ".join(f"{x:18.12f}" for x in numbers) for numbers in rows]
     return "\n".join([*lines, bar]) + "\n\n"
+
+
+def outcar_energies(result: Result) -> str:
+    """The three energies (eV)."""
+    last = result.iterations()[-1]
+    return (
+        "  FREE ENERGIE OF THE ION-ELECTRON SYSTEM (eV)\n"
+        f"  {'-' * 51}\n"
+        f"  free  energy   TOTEN  = {last.free:24.12f} eV\n\n"
+        f"  energy  without entropy= {last.without_entropy:24.12f}  energy(sigma->0) = {last.extrapolated:24.12f}\n\n"
+    )
 
 
 def outcar_timing(seconds: float) -> str:

@@ -85,6 +85,8 @@ def test_ase_reads_the_same_from_outcar_and_contcar(run, rutile: Atoms) -> None:
     outcar = read(run.folder / "OUTCAR", format="vasp-out")
     assert outcar.get_potential_energy(force_consistent=True) == pytest.approx(run.energy("e_fr_energy"), abs=1e-10)
     np.testing.assert_allclose(outcar.get_forces(), run.array("forces"), atol=1e-10)
+    expected = evaluate(rutile, VARIANTS["pbe"])
+    np.testing.assert_allclose(outcar.get_stress(voigt=False), expected.stress, atol=1e-9)
     contcar = read(run.folder / "CONTCAR", format="vasp")
     assert contcar.get_chemical_symbols() == rutile.get_chemical_symbols()
     np.testing.assert_allclose(contcar.positions, rutile.positions, atol=1e-12)
@@ -97,14 +99,14 @@ def test_every_output_says_that_it_is_a_standin(run, rutile: Atoms) -> None:
     done = run.program()
     assert done.returncode == 0, done.stdout + done.stderr
     lines = done.stdout.splitlines()
-    assert lines[1].startswith(f" vasp.{STANDIN_VERSION} STAND-IN")
+    assert lines[1].startswith(f" vasp.{STANDIN_VERSION}-standin STAND-IN")
     written = {path.name for path in run.folder.iterdir()} - before
     assert written == {"vasprun.xml", "OUTCAR", "CONTCAR", "OSZICAR", "WAVECAR", "CHGCAR"}
     for name in written - {"OSZICAR"}:  # whose readers expect numbers only
         assert "STAND-IN" in run.text(name)[:600], name
     version = re.search(r'<i name="version" type="string">(.*?)</i>', run.text("vasprun.xml"))
     assert version is not None
-    assert version.group(1) == STANDIN_VERSION
+    assert version.group(1) == f"{STANDIN_VERSION}-standin"
 
 
 def test_no_placeholders_where_vasp_would_write_none(run, rutile: Atoms) -> None:
