@@ -11,6 +11,8 @@ VASP change the three lines marked below.
 from __future__ import annotations
 
 import argparse
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 from aiida import orm
@@ -22,7 +24,8 @@ from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.restart import get_restart_builder
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
-HERE = Path(__file__).parent
+# under `verdi run`, __file__ is only the file's name
+HERE = Path(sys.argv[0]).resolve().parent
 
 
 def get_builder() -> ProcessBuilder:
@@ -56,7 +59,7 @@ def main() -> None:
         print(f"submitted run {submit(builder).pk}; follow it with: verdi process status PK")
         return
     # a restart takes over what an interrupted epoch has stored, instead of computing it again
-    with enable_caching("aiida.calculations:*") if arguments.restart else enable_caching("none:none"):
+    with enable_caching() if arguments.restart else nullcontext():
         _, node = run_get_node(builder)
     print(f"run {node.pk} ended with exit status {node.exit_status}")
 

@@ -20,7 +20,8 @@ from aiida_vasp.data.potcar import PotcarData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.standin.potcar import write_potcar_family
 
-FOUNDATION = Path(__file__).parent / "foundation" / "foundation.safetensors"
+# under `verdi run`, __file__ is only the file's name
+FOUNDATION = Path(sys.argv[0]).resolve().parent / "foundation" / "foundation.safetensors"
 POTENTIAL_FAMILY = "standin-pbe"
 
 

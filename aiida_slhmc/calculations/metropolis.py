@@ -16,6 +16,7 @@ from aiida_slhmc.kernel.streams import Purpose, random_stream
 __all__ = ("metropolis",)
 
 Arrays = dict[str, NDArray[Any]]
+POSITION_TOLERANCE = 1e-10  # Å
 
 
 @calcfunction
@@ -40,7 +41,8 @@ def metropolis(proposals: orm.ArrayData, **nodes: ConfigurationData) -> orm.Dict
     for k in range(n_walkers):
         state, label = nodes[f"state_{k}"], nodes[f"label_{k}"]
         end = label.arrays()
-        if not np.array_equal(end["positions"], arrays["positions"][k]):
+        # AiiDA rounds a structure's coordinates to 14 digits, nothing else may come between proposal and label
+        if not np.allclose(end["positions"], arrays["positions"][k], rtol=0, atol=POSITION_TOLERANCE):
             return ExitCode(410, f"the label of walker {k} is not of the configuration that was proposed")
         place = (attributes.get("seed"), attributes.get("epoch"), attributes.get("cycle"))
         stream = random_stream(*place, Purpose.METROPOLIS, k)

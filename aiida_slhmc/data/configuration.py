@@ -20,7 +20,8 @@ Tags = dict[str, Any]
 class ConfigurationData(orm.Data):
     """Positions, cell and species of a periodic configuration, with energy, forces and stress if labelled.
 
-    Arrays are kept bit for bit in one file; what people filter by is in the attributes: ``formula``,
+    Arrays are kept bit for bit in one file (AiiDA rounds attributes to 14 digits); what people filter by is in the
+    attributes: ``formula``,
     ``n_atoms``, ``volume``, ``labelled``, ``energy``, ``max_force``, ``functional``, ``engine``, ``stand_in``,
     and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is the one that the forces derive from
     (VASP's free energy), in eV; forces are in eV/Å; stress in eV/Å³, positive under tension.
@@ -58,13 +59,14 @@ class ConfigurationData(orm.Data):
         attributes: dict[str, Any] = {key: (tags or {}).get(key) for key in self.TAGS}
         attributes |= {"labelled": label is not None, "unlabelled_reason": unlabelled_reason}
         if label is not None:
+            arrays["energy"] = np.asarray(label["energy"], dtype=np.float64)
             arrays["forces"] = np.asarray(label["forces"], dtype=np.float64)
             if label.get("stress") is not None:
                 arrays["stress"] = np.asarray(label["stress"], dtype=np.float64)
             attributes |= {key: label[key] for key in ("functional", "engine", "stand_in")}
             attributes["energy"] = float(label["energy"])
             attributes["max_force"] = float(np.linalg.norm(arrays["forces"], axis=1).max())
-        _check(arrays, attributes.get("energy"))
+        _check(arrays)
         atoms = Atoms(numbers=arrays["numbers"], cell=arrays["cell"], pbc=True)
         attributes |= {
             "formula": atoms.get_chemical_formula(),
@@ -86,7 +88,7 @@ class ConfigurationData(orm.Data):
         return cls(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell.array, tags=tags, **kwargs)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
-        """All arrays: ``numbers``, ``positions``, ``cell``, and ``forces``, ``stress`` where labelled."""
+        """All arrays: ``numbers``, ``positions``, ``cell``, and ``energy``, ``forces``, ``stress`` where labelled."""
         with self.base.repository.open(self.FILENAME, "rb") as handle:
             content = io.BytesIO(handle.read())
         with np.load(content, allow_pickle=False) as archive:
@@ -105,31 +107,29 @@ class ConfigurationData(orm.Data):
         """
         if not self.is_labelled:
             raise ValueError(f"configuration {self.pk} has no label: {self.base.attributes.get('unlabelled_reason')}")
-        return float(self.base.attributes.get("energy"))
+        return float(self.arrays()["energy"])
 
     def get_ase(self) -> Atoms:
         """ASE atoms; a label is in ``info`` (``energy``, ``stress``, ``functional``) and ``arrays`` (``forces``)."""
         arrays = self.arrays()
         atoms = Atoms(numbers=arrays["numbers"], positions=arrays["positions"], cell=arrays["cell"], pbc=True)
         if self.is_labelled:
-            atoms.info |= {"energy": self.energy, "functional": self.base.attributes.get("functional")}
+            atoms.info |= {"energy": float(arrays["energy"]), "functional": self.base.attributes.get("functional")}
             atoms.arrays["forces"] = arrays["forces"]
             if "stress" in arrays:
                 atoms.info["stress"] = arrays["stress"]
         return atoms
 
 
-def _check(arrays: dict[str, NDArray[Any]], energy: float | None) -> None:
+def _check(arrays: dict[str, NDArray[Any]]) -> None:
     """Refuse arrays whose shapes disagree, unknown elements and values that are not finite."""
     n_atoms = len(arrays["numbers"])
-    shapes = {"positions": (n_atoms, 3), "cell": (3, 3), "forces": (n_atoms, 3), "stress": (3, 3)}
+    shapes = {"positions": (n_atoms, 3), "cell": (3, 3), "energy": (), "forces": (n_atoms, 3), "stress": (3, 3)}
     for key, shape in shapes.items():
         if key in arrays and arrays[key].shape != shape:
             raise ValueError(f"{key} has shape {arrays[key].shape}, expected {shape}")
     if n_atoms == 0 or not all(0 < z < len(chemical_symbols) for z in arrays["numbers"]):
         raise ValueError("a configuration needs at least one atom, each with the number of a known element")
-    if energy is not None and not np.isfinite(energy):
-        raise ValueError(f"the energy is not finite: {energy}")
     broken = [key for key, values in arrays.items() if not np.all(np.isfinite(values))]
     if broken:
         raise ValueError(f"not finite: {', '.join(broken)}")

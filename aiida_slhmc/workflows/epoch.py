@@ -132,9 +132,9 @@ class EpochWorkChain(WorkChain):
         """Collect the block of labels and the summary from the decisions, and put out the walkers' states."""
         decisions = find_children(self.node, "decide_")
         labels = {
-            f"{name}_{key}": node
+            f"{name}_{key}": call.inputs[key]
             for name, call in decisions.items()
-            for key, node in call.inputs.items()
+            for key in call.inputs
             if key.startswith("label_")
         }
         results = {name: call.outputs.result for name, call in decisions.items()}
