@@ -45,7 +45,7 @@ def stored(tmp_path, model):
 
 
 def settled(model, atoms, head=None):
-    """Energy, forces and stress after the calls in which TorchScript still optimises (those differ in the last bits)."""
+    """Energy, forces and stress after the calls in which TorchScript still optimises (their last bits differ)."""
     for _ in range(3):
         result = predict(model, atoms, head)
     return result

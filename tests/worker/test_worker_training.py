@@ -65,7 +65,7 @@ def test_seed_fixes_the_order_of_the_batches(graphs):
     again, _ = run(graphs, max_epochs=2)
     other, _ = run([graphs[0], graphs[1]], max_epochs=2)
     reordered = make_model(1)
-    train(reordered, *graphs, parameters(max_epochs=2, **{"seed": 5}), log=quiet)
+    train(reordered, *graphs, parameters(max_epochs=2, seed=5), log=quiet)
     assert same_weights(first, again)
     assert same_weights(first, other)
     assert not same_weights(first, reordered)  # negative control: another seed shows

@@ -1,5 +1,6 @@
 """Small models and labelled cells for the worker's tests."""
 
+import copy
 import json
 
 import mace  # noqa: F401
@@ -21,8 +22,21 @@ FORMULA_SEED = 3
 RESIDUAL = "RealAgnosticResidualInteractionBlock"
 
 
-def make_model(seed: int = 0, *, numbers=(8, 22), heads=("Default",), first=RESIDUAL, other=RESIDUAL, **options):
-    """A MACE model with 8 channels and random weights, in evaluation mode."""
+_MODELS: dict[str, torch.nn.Module] = {}
+
+
+def make_model(seed: int = 0, **options):
+    """A MACE model with 8 channels and random weights, in evaluation mode.
+
+    A copy of one built before where there is one: e3nn takes a second to build a model, a tenth to copy it.
+    """
+    key = repr((seed, sorted(options.items())))
+    if key not in _MODELS:
+        _MODELS[key] = _build(seed, **options)
+    return copy.deepcopy(_MODELS[key])
+
+
+def _build(seed, *, numbers=(8, 22), heads=("Default",), first=RESIDUAL, other=RESIDUAL, **options):
     n_heads = len(heads)
     settings = {
         "r_max": 3.5,

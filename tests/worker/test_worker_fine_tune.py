@@ -1,0 +1,216 @@
+"""The program that a job runs: its files, its statuses, its reproducibility."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from ase.io import read
+from worker_examples import label, make_model, rutile_frames, write_block, write_parameters
+
+import aiida_slhmc.worker
+from aiida_slhmc.worker import fine_tune
+from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint
+from aiida_slhmc.worker.checkpoint_header import read_metadata
+from aiida_slhmc.worker.dataset import frame_graphs, read_block, split
+from aiida_slhmc.worker.evaluation import evaluate, make_batches, make_loss
+from aiida_slhmc.worker.training import TrainingResult
+
+CURVE = {
+    "epoch",
+    "training_loss",
+    "validation_loss",
+    "energy_rmse_mev_per_atom",
+    "force_rmse_mev_per_angstrom",
+    "learning_rate",
+}
+
+
+def sha256(folder):
+    return read_metadata(folder / "trained.safetensors")["sha256"]
+
+
+def test_files_and_metrics(job, capsys):
+    write_parameters(job, max_epochs=3)
+    assert fine_tune.main([str(job)]) == 0
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert (metrics["status"], metrics["stop_reason"]) == ("finished", "max_epochs")
+    assert (metrics["n_training"], metrics["n_validation"], metrics["n_epochs"]) == (10, 2, 3)
+    assert set(metrics["curve"]) == CURVE
+    assert {len(column) for column in metrics["curve"].values()} == {3}
+    assert set(metrics["versions"]) == {"mace", "torch", "numpy"}
+    assert metrics["device"] == "cpu"
+    assert metrics["seconds"] > 0
+    assert (metrics["references"]["method"], metrics["references"]["rank"]) == ("shift", 1)
+    assert "rank 1" in metrics["references"]["warning"]
+    assert metrics["parameters"]["forces_weight"] == 100.0
+    before, after = metrics["initial"]["validation"], metrics["final"]["validation"]
+    assert after["loss"] == pytest.approx(metrics["curve"]["validation_loss"][metrics["best_epoch"] - 1], rel=1e-9)
+    assert after["force_rmse_mev_per_angstrom"] < before["force_rmse_mev_per_angstrom"]
+    assert after["stress_rmse_gpa"] > 0  # reported, though the loss has no stress
+    assert capsys.readouterr().out.count("\nepoch ") == 3
+    assert not list(job.glob("*.part"))
+
+
+def test_metrics_are_those_of_the_saved_model(job):
+    write_parameters(job, max_epochs=2)
+    metrics = fine_tune.run(job)
+    model = load_checkpoint(job / "trained.safetensors")
+    blocks = [read_block(job / "datasets" / f"block_00{index}.extxyz", ["O", "Ti"]) for index in (0, 1)]
+    frames = split(blocks, 0.1)
+    assert metrics["validation"] == [frame.name for frame in frames.validation]
+    batches = make_batches(frame_graphs(frames.validation, model), 4, torch.device("cpu"))
+    errors = evaluate(model, batches, make_loss(fine_tune.FineTuneParameters()), stress=True)
+    for name, value in metrics["final"]["validation"].items():
+        assert getattr(errors, name) == pytest.approx(value, rel=1e-9), name
+
+
+def test_same_input_gives_bitwise_the_same_model_whatever_the_uuids(job, tmp_path_factory):
+    write_parameters(job, max_epochs=2)
+    other = tmp_path_factory.mktemp("other") / "job"
+    subprocess.run(["cp", "-r", str(job), str(other)], check=True)
+    uuids = []
+    for path in sorted((other / "datasets").iterdir()):
+        images = read(path, ":")
+        for index, image in enumerate(images):
+            image.info["uuid"] = f"{len(uuids):08d}-0000-4000-8000-{index:012d}"
+            uuids.append(image.info["uuid"])
+        write_block(path, images)
+    for folder in (job, other):
+        command = [sys.executable, "-W", "ignore", "-m", "aiida_slhmc.worker.fine_tune"]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    assert sha256(job) == sha256(other) != read_metadata(job / "model.safetensors")["sha256"]
+    validation = json.loads((other / "metrics.json").read_text())["validation"]
+    assert len(validation) == 2
+    assert set(validation) <= set(uuids)
+    write_parameters(job, max_epochs=2, seed=1)  # negative control: another order of the batches shows
+    fine_tune.run(job)
+    assert sha256(job) != sha256(other)
+
+
+@pytest.mark.parametrize("reason", ["early_stopping", "no_improvement", "walltime", "diverged"])
+def test_status_of_each_stop_reason(job, monkeypatch, reason):
+    curve = {name: [] for name in CURVE}
+    monkeypatch.setattr(fine_tune, "train", lambda *_, **__: TrainingResult(reason, 0, curve))
+    write_parameters(job)
+    metrics = fine_tune.run(job)
+    assert metrics["stop_reason"] == reason
+    assert metrics["status"] == ("finished" if reason == "early_stopping" else reason)
+    assert metrics["final"] == metrics["initial"]
+    assert (job / "trained.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory"),
+    ],
+)
+def test_out_of_memory(job, monkeypatch, error):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr(fine_tune, "train", fail)
+    write_parameters(job)
+    assert fine_tune.main([str(job)]) == 1
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["status"] == "out_of_memory"
+    assert metrics["message"]
+    assert not (job / "trained.safetensors").exists()
+
+
+def test_other_errors_are_not_hidden(job, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(fine_tune, "train", fail)
+    write_parameters(job)
+    with pytest.raises(RuntimeError, match="a bug"):
+        fine_tune.run(job)
+    assert not (job / "metrics.json").exists()
+
+
+def test_walltime_of_a_job(job):
+    write_parameters(job, walltime_seconds=0.001)
+    metrics = fine_tune.run(job)
+    assert (metrics["status"], metrics["best_epoch"], metrics["n_epochs"]) == ("walltime", 0, 0)
+    assert (job / "trained.safetensors").exists()
+
+
+def invalid(job):
+    """Run a job that must be refused; return what it says."""
+    assert fine_tune.main([str(job)]) == 1
+    metrics = json.loads((job / "metrics.json").read_text())
+    assert metrics["status"] == "invalid_input"
+    return metrics["message"]
+
+
+def test_invalid_options(job):
+    assert "parameters.json is missing" in invalid(job)
+    (job / "parameters.json").write_text("{")
+    assert "not JSON" in invalid(job)
+    (job / "parameters.json").write_text("[]")
+    assert "JSON object" in invalid(job)
+    write_parameters(job, learning_rte=0.1)
+    assert "did you mean 'learning_rate'?" in invalid(job)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without GPU")
+def test_no_gpu(job):
+    write_parameters(job, device="cuda")
+    assert "no GPU" in invalid(job)
+
+
+def test_invalid_model(job):
+    write_parameters(job)
+    whole = (job / "model.safetensors").read_bytes()
+    (job / "model.safetensors").write_bytes(whole[:-1])
+    assert "truncated checkpoint" in invalid(job)
+    (job / "model.safetensors").unlink()
+    assert "model.safetensors is missing" in invalid(job)
+    save_checkpoint(make_model(heads=("a", "b")), job / "model.safetensors")
+    assert "2 heads" in invalid(job)
+
+
+def test_invalid_data(job, teacher):
+    write_parameters(job)
+    (job / "datasets" / "block_002.extxyz").write_text("nonsense")
+    assert "block_002.extxyz" in invalid(job)
+    for path in (job / "datasets").iterdir():
+        path.unlink()
+    assert "0 frames would train" in invalid(job)
+
+
+def test_stress_loss_needs_stress_labels(job, teacher):
+    for path in (job / "datasets").iterdir():
+        images = read(path, ":")
+        for image in images:
+            del image.calc.results["stress"]
+        write_block(path, images)
+    for loss in ("energy_forces_stress", "universal", "huber"):
+        write_parameters(job, loss=loss)
+        assert "12 of 12 frames have none" in invalid(job)
+    write_block(job / "datasets" / "block_002.extxyz", [label(atoms, teacher) for atoms in rutile_frames(2, seed=4)])
+    assert "12 of 14 frames have none" in invalid(job)  # huber: MACE's would train on stress zero
+    write_parameters(job, loss="energy_forces_stress", max_epochs=1)
+    assert fine_tune.run(job)["status"] == "finished"
+
+
+def test_numbers_that_json_lacks(tmp_path):
+    fine_tune.write_json(tmp_path / "m.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": "NaN"}})
+    assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": [1.0, None], "c": {"d": "NaN"}}
+
+
+def test_the_worker_never_imports_aiida():
+    for path in Path(aiida_slhmc.worker.__file__).parent.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not [name for name in names if name.split(".")[0] == "aiida"], path.name
