@@ -1,0 +1,39 @@
+# The front door: every target is complete on a bare machine with Python 3.10 or later.
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO_HOME := $(CURDIR)/.aiida-demo
+DEMO := AIIDA_PATH=$(DEMO_HOME)
+
+.PHONY: demo demo-profile test test-slow lint bench clean
+
+demo: demo-profile
+	$(DEMO) $(BIN)/python examples/demo.py
+
+# a profile of its own, in a folder of this clone; no other profile is touched
+demo-profile: .venv/installed
+	@mkdir -p $(DEMO_HOME)
+	@$(DEMO) $(BIN)/verdi profile show demo >/dev/null 2>&1 || $(DEMO) $(BIN)/verdi presto -p demo --use-zeromq -n
+	@$(DEMO) $(BIN)/verdi -p demo config set runner.poll.interval 0 >/dev/null 2>&1
+	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
+
+test: .venv/installed
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/installed
+	$(BIN)/pytest -m slow
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: demo-profile
+	$(DEMO) $(BIN)/python benchmarks/cost_per_cycle.py
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf build .venv .aiida-demo

@@ -1,0 +1,108 @@
+"""Run `nvt_slhmc.py` with a live display, then show its table and picture. Started by `make demo`.
+
+If an earlier demo was interrupted, it is gone on with: its finished epochs are kept, and the stored proposals and
+labels of the interrupted epoch are taken over. ``--fresh`` starts anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from aiida import load_profile, orm
+from rich.console import Console
+
+from aiida_slhmc.report.display import epoch_table, watch
+from aiida_slhmc.report.figure import plot_history
+from aiida_slhmc.report.run_state import find_runs
+
+SCRIPT = Path(__file__).parent / "nvt_slhmc.py"
+
+
+def start(profile: str, log: Path, restart: orm.WorkChainNode | None) -> subprocess.Popen[bytes]:
+    """Start the example in a process of its own, its output in a log file."""
+    command = [str(Path(sys.executable).parent / "verdi"), "-p", profile, "run", str(SCRIPT)]
+    if restart is not None:
+        command += ["--restart", str(restart.pk)]
+    with log.open("wb") as handle:
+        return subprocess.Popen(command, stdout=handle, stderr=subprocess.STDOUT)
+
+
+def wait_for_run(process: subprocess.Popen[bytes], known: set[int]) -> int | None:
+    """The pk of the run that *process* makes, or None if it ends before it has made one."""
+    while True:
+        new = [node.pk for node in find_runs() if node.pk not in known]
+        if new:
+            return new[-1]
+        if process.poll() is not None:
+            return None
+        time.sleep(0.5)
+
+
+def write_summary(run: orm.WorkChainNode, folder: Path) -> None:
+    """Leave what the table shows, and the uuids, in summary.json, and the picture beside it."""
+    history = run.outputs.history.get_dict()
+    outputs = {name: getattr(run.outputs, name).uuid for name in ("model", "history", "length")}
+    outputs |= {name: [node.uuid for node in getattr(run.outputs, name).values()] for name in ("walkers", "datasets")}
+    stand_in = run.outputs.walkers.walker_0.base.attributes.get("stand_in")
+    content = {"uuid": run.uuid, "pk": run.pk, "target_is_a_stand_in": stand_in, "outputs": outputs, **history}
+    (folder / "summary.json").write_text(json.dumps(content, indent=1))
+    title = f"SLHMC of rutile TiO₂, run {run.pk}" + (" (target: stand-in, not DFT)" if stand_in else "")
+    plot_history(history, folder / "epochs.png", title=title)
+
+
+def main() -> int:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--profile", default="demo")
+    parser.add_argument("--folder", type=Path, default=Path("build/demo"))
+    parser.add_argument("--fresh", action="store_true", help="start anew even if an earlier demo was interrupted")
+    arguments = parser.parse_args()
+    load_profile(arguments.profile)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    console = Console()
+    runs = find_runs()
+    is_interrupted = bool(runs) and not runs[-1].is_terminated and not arguments.fresh
+    earlier = runs[-1] if is_interrupted else None
+    if earlier is not None:
+        console.print(f"Going on from run {earlier.pk}, which was interrupted.")
+    log = arguments.folder / "run.log"
+    process = start(arguments.profile, log, earlier)
+    try:
+        pk = wait_for_run(process, {node.pk for node in runs})
+        if pk is not None:
+            watch(pk, is_alive=lambda: process.poll() is None, console=console)
+        process.wait()
+    finally:
+        process.terminate()
+    run = orm.load_node(pk) if pk is not None else None
+    if run is None or not run.is_finished_ok:
+        console.print(f"The run did not finish: {run and (run.exit_message or run.process_state)}; see {log}")
+        return 1
+    write_summary(run, arguments.folder)
+    report(run, arguments, console)
+    return 0
+
+
+def report(run: orm.WorkChainNode, arguments: argparse.Namespace, console: Console) -> None:
+    """The table, where the picture is, and how to look further."""
+    console.print(epoch_table(run.outputs.history.get_dict()))
+    home, verdi = os.environ.get("AIIDA_PATH", ""), f".venv/bin/verdi -p {arguments.profile}"
+    console.print(f"picture: {arguments.folder / 'epochs.png'}    numbers: {arguments.folder / 'summary.json'}")
+    console.print("The target was a stand-in for VASP, not DFT. To look further:")
+    prefix = f"  export AIIDA_PATH={home}\n" if home else ""
+    console.print(
+        f"{prefix}  {verdi} process status {run.pk}            # the tree of everything that ran\n"
+        f"  {verdi} node show {run.outputs.model.pk}                 # the fine-tuned model\n"
+        f"  {verdi} run examples/query.py {run.pk}      # who trained, proposed and accepted what",
+        soft_wrap=True,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
