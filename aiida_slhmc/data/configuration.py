@@ -63,10 +63,11 @@ class ConfigurationData(orm.Data):
             arrays["forces"] = np.asarray(label["forces"], dtype=np.float64)
             if label.get("stress") is not None:
                 arrays["stress"] = np.asarray(label["stress"], dtype=np.float64)
-            attributes |= {key: label[key] for key in ("functional", "engine", "stand_in")}
-            attributes["energy"] = float(label["energy"])
-            attributes["max_force"] = float(np.linalg.norm(arrays["forces"], axis=1).max())
         _check(arrays)
+        if label is not None:
+            attributes |= {key: label[key] for key in ("functional", "engine", "stand_in")}
+            attributes["energy"] = float(arrays["energy"])
+            attributes["max_force"] = float(np.linalg.norm(arrays["forces"], axis=1).max())
         atoms = Atoms(numbers=arrays["numbers"], cell=arrays["cell"], pbc=True)
         attributes |= {
             "formula": atoms.get_chemical_formula(),
