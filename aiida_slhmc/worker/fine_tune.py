@@ -7,6 +7,7 @@ status is 0 when there is a trained model (be it the initial one), 1 when there 
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
@@ -41,6 +42,8 @@ OUT_OF_MEMORY: tuple[type[BaseException], ...] = (
 def main(arguments: list[str] | None = None) -> int:
     """Run in the folder that is given, by default the current one."""
     given = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):  # an epoch's line shows at once, whatever the locale of the node
+        sys.stdout.reconfigure(line_buffering=True, errors="replace")
     metrics = run(Path(given[0] if given else "."))
     print(f"{metrics['status']}: {metrics['message']}")
     return 0 if metrics["status"] in WITH_MODEL else 1
