@@ -6,7 +6,6 @@ from typing import Any
 
 from aiida import orm
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 
 from aiida_slhmc.calculations.worker_calculation import WorkerCalculation, missing_elements
 from aiida_slhmc.data.dataset import DatasetData
@@ -25,7 +24,7 @@ class MaceFineTuneCalculation(WorkerCalculation):
     CACHE_VERSION = 1
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace(

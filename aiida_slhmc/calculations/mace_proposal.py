@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from aiida import orm
 from aiida.common.folders import Folder
-from aiida.engine import CalcJobProcessSpec
 from ase.data import atomic_masses
 
 from aiida_slhmc.calculations.worker_calculation import WorkerCalculation, missing_elements
@@ -27,7 +26,7 @@ class MaceProposalCalculation(WorkerCalculation):
     CACHE_VERSION = 1
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace("states", valid_type=ConfigurationData, dynamic=True, help="walker_0, walker_1, …")

@@ -48,9 +48,9 @@ def metropolis(proposals: orm.ArrayData, **nodes: ConfigurationData) -> orm.Dict
         stream = random_stream(*place, Purpose.METROPOLIS, k)
         rows.append(_decide_walker(k, state, label, arrays, stream, attributes.get("temperature")))
     columns: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
-    place = {key: attributes.get(key) for key in ("epoch", "cycle", "n_steps", "temperature")}
+    about = {key: attributes.get(key) for key in ("epoch", "cycle", "n_steps", "temperature")}
     acceptance = float(np.mean(columns["accepted"]))
-    return orm.Dict({**columns, **place, "n_walkers": n_walkers, "n_atoms": n_atoms, "acceptance": acceptance})
+    return orm.Dict({**columns, **about, "n_walkers": n_walkers, "n_atoms": n_atoms, "acceptance": acceptance})
 
 
 def _decide_walker(

@@ -10,7 +10,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJob
 
 import aiida_slhmc
 from aiida_slhmc.data.mace_model import MaceModelData
@@ -41,7 +41,7 @@ class WorkerCalculation(CalcJob):
     OUTPUT_FILE = ""
 
     @classmethod
-    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, options and the exit codes that every worker can end with."""
         super().define(spec)
         spec.input("model", valid_type=MaceModelData, help="The MACE checkpoint.")

@@ -44,7 +44,7 @@ class WorkerParser(Parser):
                 return ExitCode(self.node.exit_status, self.node.exit_message)
             return self.exit_codes.ERROR_NO_RESULT.format(reason=self._last_error_line())
         try:
-            result = json.loads(self.retrieved.base.repository.get_object_content(self.RESULT_FILE))
+            result = json.loads(self.retrieved.base.repository.get_object_content(self.RESULT_FILE, "r"))
             status, message = str(result["status"]), str(result["message"])
         except (ValueError, KeyError, TypeError) as error:
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{self.RESULT_FILE}: {error!r}")
@@ -55,5 +55,5 @@ class WorkerParser(Parser):
     def _last_error_line(self) -> str:
         if "worker.err" not in self.retrieved.base.repository.list_object_names():
             return "it did not start"
-        lines = self.retrieved.base.repository.get_object_content("worker.err").strip().splitlines()
+        lines = self.retrieved.base.repository.get_object_content("worker.err", "r").strip().splitlines()
         return lines[-1] if lines else "it was stopped from outside"

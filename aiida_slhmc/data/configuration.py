@@ -78,8 +78,7 @@ class ConfigurationData(orm.Data):
         self.base.attributes.set_many(attributes)
         handle = io.BytesIO()
         np.savez(handle, **arrays)  # type: ignore[arg-type]
-        handle.seek(0)
-        self.base.repository.put_object_from_filelike(handle, self.FILENAME)
+        self.base.repository.put_object_from_bytes(handle.getvalue(), self.FILENAME)
 
     @classmethod
     def from_structure(cls, structure: orm.StructureData, **kwargs: Any) -> ConfigurationData:

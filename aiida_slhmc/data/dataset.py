@@ -51,7 +51,7 @@ class DatasetData(orm.Data):
         )
         text = io.StringIO()
         write(text, frames, format="extxyz")
-        self.base.repository.put_object_from_filelike(io.BytesIO(text.getvalue().encode()), self.FILENAME)
+        self.base.repository.put_object_from_bytes(text.getvalue().encode(), self.FILENAME)
 
     @property
     def n_frames(self) -> int:
@@ -60,7 +60,7 @@ class DatasetData(orm.Data):
 
     def get_frames(self) -> list[Atoms]:
         """The frames, as ASE reads them (energy, forces and stress in a single-point calculator)."""
-        content = self.base.repository.get_object_content(self.FILENAME)
+        content = self.base.repository.get_object_content(self.FILENAME, "r")
         frames = read(io.StringIO(content), index=":", format="extxyz")
         assert isinstance(frames, list)
         return frames

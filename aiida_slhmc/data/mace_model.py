@@ -46,13 +46,13 @@ class MaceModelData(orm.Data):
         content = Path(checkpoint).read_bytes() if isinstance(checkpoint, str | Path) else checkpoint.read()
         metadata = read_metadata(io.BytesIO(content))
         self.base.attributes.set_many({key: metadata[key] for key in self.ATTRIBUTES if key in metadata})
-        self.base.repository.put_object_from_filelike(io.BytesIO(content), self.FILENAME)
+        self.base.repository.put_object_from_bytes(content, self.FILENAME)
 
     @property
     def elements(self) -> list[str]:
         """Symbols of the elements the model knows."""
         return list(self.base.attributes.get("elements"))
 
-    def export(self, destination: str | Path) -> None:
-        """Write the checkpoint file to *destination*."""
-        Path(destination).write_bytes(self.base.repository.get_object_content(self.FILENAME, "rb"))
+    def _prepare_safetensors(self, main_file_name: str = "") -> tuple[bytes, dict[str, Any]]:
+        """What AiiDA's ``node.export(path)`` writes: the checkpoint file as it is."""
+        return self.base.repository.get_object_content(self.FILENAME, "rb"), {}

@@ -17,7 +17,8 @@ def creutz(delta_h: ArrayLike, temperature: float) -> tuple[float, float]:
 
     :param delta_h: (n,) in eV; the error is NaN for n < 2, both are NaN for n = 0.
     """
-    weights = np.exp(np.clip(-np.asarray(delta_h, dtype=float) / thermal_energy(temperature), None, 700.0))
+    # clipped where squares still fit a float: the mean then says that something is broken, and the error is a number
+    weights = np.exp(np.clip(-np.asarray(delta_h, dtype=float) / thermal_energy(temperature), None, 300.0))
     if weights.size == 0:
         return math.nan, math.nan
     error = float(weights.std(ddof=1) / math.sqrt(weights.size)) if weights.size > 1 else math.nan

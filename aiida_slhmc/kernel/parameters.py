@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -28,11 +29,11 @@ class KernelParameters:
     def __post_init__(self) -> None:
         for name in ("temperature", "timestep", "max_integration_error"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+            if not _is_number(value) or value <= 0:
                 raise ValueError(f"{name} must be a positive number, not {value!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
             raise ValueError(f"seed must be a non-negative integer, not {self.seed!r}")
-        if not 0 <= self.jitter < 1:
+        if not _is_number(self.jitter) or not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), not {self.jitter!r}")
         if self.device not in ("auto", "cpu", "cuda"):
             raise ValueError(f"device must be auto, cpu or cuda, not {self.device!r}")
@@ -40,3 +41,7 @@ class KernelParameters:
     def as_dict(self) -> dict[str, Any]:
         """All parameters, defaults included."""
         return asdict(self)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -57,7 +57,7 @@ def find_runs(*, only_unfinished: bool = False) -> list[orm.WorkChainNode]:
     if only_unfinished:
         filters["attributes.process_state"] = {"!in": ["finished", "excepted", "killed"]}
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters)
-    return query.order_by({orm.WorkChainNode: "id"}).all(flat=True)  # type: ignore[no-any-return]
+    return query.order_by({orm.WorkChainNode: "id"}).all(flat=True)
 
 
 def read_run_state(pk: int) -> RunState:
@@ -127,11 +127,11 @@ ACTIVE = {"attributes.process_state": {"in": ["created", "running", "waiting"]}}
 def _active_children(pk: int) -> list[str]:
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": pk}, tag="run")
     query.append(orm.ProcessNode, with_incoming="run", filters=ACTIVE, project="attributes.process_label")
-    return query.all(flat=True)  # type: ignore[no-any-return]
+    return query.all(flat=True)
 
 
 def _active_grandchildren(pk: int) -> list[str]:
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": pk}, tag="run")
     query.append(orm.WorkChainNode, with_incoming="run", filters=ACTIVE, tag="epoch")
     query.append(orm.ProcessNode, with_incoming="epoch", filters=ACTIVE, project="attributes.process_label")
-    return query.all(flat=True)  # type: ignore[no-any-return]
+    return query.all(flat=True)

@@ -13,7 +13,6 @@ from aiida.engine import (
     BaseRestartWorkChain,
     ExitCode,
     ProcessHandlerReport,
-    ProcessSpec,
     WorkChain,
     process_handler,
     while_,
@@ -52,7 +51,7 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
     _process_class = VaspCalculation
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, outline, output and exit codes."""
         super().define(spec)
         inputs = ("structure", "code", "kpoints", "potential", "settings")
@@ -121,7 +120,7 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
             structure=node.inputs.structure, parameters=node.inputs.parameters, misc=node.outputs.misc
         )
         if not outcome.is_finished_ok:
-            return self.exit_codes.ERROR_NOT_A_LABEL.format(reason=outcome.exit_message)  # type: ignore[no-any-return]
+            return self.exit_codes.ERROR_NOT_A_LABEL.format(reason=outcome.exit_message)
         self.out("label", label)
         return None
 

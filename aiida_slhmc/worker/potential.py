@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import torch
 from mace.data import AtomicData, Configuration
@@ -28,7 +30,7 @@ class MacePotential:
         :param cells: (n_walkers, 3, 3) cell vectors as rows in Å.
         :raises ValueError: if the model lacks an element.
         """
-        known = [int(number) for number in model.atomic_numbers]
+        known = [int(number) for number in cast(torch.Tensor, model.atomic_numbers)]
         missing = sorted(set(numbers.tolist()) - set(known))
         if missing:
             raise ValueError(f"the model does not know the elements with atomic numbers {missing}")
@@ -36,7 +38,7 @@ class MacePotential:
         self.numbers = numbers
         self.cells = cells
         self._table = AtomicNumberTable(known)
-        self._cutoff = float(model.r_max)
+        self._cutoff = float(cast(torch.Tensor, model.r_max))
         self._device = next(model.parameters()).device
 
     def __call__(self, positions: Array) -> tuple[Array, Array]:
@@ -51,7 +53,7 @@ class MacePotential:
         return energies, output["forces"].detach().cpu().numpy().reshape(positions.shape)
 
     def warm_up(self, positions: Array) -> None:
-        """Two throw-away calls: TorchScript optimises in the first ones, and their last bits differ from later calls'."""
+        """Two throw-away calls: TorchScript optimises in the first ones, whose last bits differ from later calls'."""
         for _ in range(2):
             self(positions)
 

@@ -114,7 +114,7 @@ def _batch(
         torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     model = load_checkpoint(checkpoint, device=device)
-    results = []
+    results: list[dict[str, Array]] = []
     for batch in [walkers] if device != "cpu" else [[k] for k in walkers]:
         try:
             potential = MacePotential(model, states.numbers, states.cells[list(batch)])
@@ -130,7 +130,7 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     import torch
 
     # imported here, once, so that the processes below are forked with it
-    import aiida_slhmc.worker.checkpoint  # noqa: F401
+    import aiida_slhmc.worker.checkpoint
     import aiida_slhmc.worker.potential  # noqa: F401
 
     with np.load(folder / STATES_FILE, allow_pickle=False) as archive:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, WorkChain, while_
+from aiida.engine import ExitCode, WorkChain, while_
 
 from aiida_slhmc.calculations.epoch import collect_block, record_unlabelled, summarise_epoch
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
@@ -27,7 +27,7 @@ class EpochWorkChain(WorkChain):
     """
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.expose_inputs(MaceProposalCalculation, include=("model", "parameters", "length"))
@@ -99,7 +99,7 @@ class EpochWorkChain(WorkChain):
         """Label all end points in parallel."""
         proposal = self.ctx.proposal
         if not proposal.is_finished_ok:
-            return self.exit_codes.ERROR_PROPOSAL_FAILED.format(  # type: ignore[no-any-return]
+            return self.exit_codes.ERROR_PROPOSAL_FAILED.format(
                 cycle=self.ctx.cycle, reason=_reason(proposal), pk=proposal.pk
             )
         process = load_target(self.inputs.target.engine.value).get_work_chain()
@@ -118,9 +118,7 @@ class EpochWorkChain(WorkChain):
             inputs |= {f"state_{k}": orm.load_node(uuid), f"label_{k}": label}
         node = run_once(self, metropolis, self._name("decide"), inputs)
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_DECISION_FAILED.format(  # type: ignore[no-any-return]
-                cycle=self.ctx.cycle, reason=_reason(node)
-            )
+            return self.exit_codes.ERROR_DECISION_FAILED.format(cycle=self.ctx.cycle, reason=_reason(node))
         accepted = node.outputs.result["accepted"]
         self.ctx.states = [
             label.uuid if moved else uuid for uuid, label, moved in zip(self.ctx.states, labels, accepted, strict=True)
@@ -162,7 +160,7 @@ class EpochWorkChain(WorkChain):
             self.ctx.failed_in_a_row = 0 if label.is_labelled else self.ctx.failed_in_a_row + 1
             if self.ctx.failed_in_a_row >= self.inputs.max_failed_labels.value:
                 self.finish()
-                return self.exit_codes.ERROR_TOO_MANY_FAILED_LABELS.format(  # type: ignore[no-any-return]
+                return self.exit_codes.ERROR_TOO_MANY_FAILED_LABELS.format(
                     count=self.ctx.failed_in_a_row, reason=label.base.attributes.get("unlabelled_reason")
                 )
         return None
@@ -171,7 +169,6 @@ class EpochWorkChain(WorkChain):
 def _reason(node: orm.ProcessNode) -> str:
     """Why a process did not finish well, in a line."""
     if node.is_excepted or node.is_killed:
-        return (
-            f"{node.process_label}<{node.pk}> was {node.process_state.value}: {node.exception or node.process_status}"
-        )
+        what = "excepted" if node.is_excepted else "was killed"
+        return f"{node.process_label}<{node.pk}> {what}: {node.exception or node.process_status}"
     return f"{node.process_label}<{node.pk}> ended with exit code {node.exit_status}: {node.exit_message}"

@@ -83,7 +83,7 @@ def get_protocol(name: str | None = None, overrides: dict[str, Any] | None = Non
 
 
 def _read() -> dict[str, Any]:
-    return yaml.safe_load((files("aiida_slhmc.workflows") / "protocols" / "slhmc.yaml").read_text())  # type: ignore[no-any-return]
+    return yaml.safe_load((files("aiida_slhmc.workflows") / "protocols" / "slhmc.yaml").read_text())
 
 
 def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:

@@ -40,7 +40,7 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     return builder
 
 
-def _set_state(builder: ProcessBuilder, node: orm.WorkChainNode, epochs: list[orm.WorkChainNode]) -> None:
+def _set_state(builder: Any, node: orm.WorkChainNode, epochs: list[orm.ProcessNode]) -> None:
     """Put the state after the last finished epoch into the builder."""
     trainings = [child for child in find_children(node, "fine_tune_").values() if child.is_finished_ok]
     adapted = [child for child in find_children(node, "adapt_").values() if child.is_finished_ok]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, WorkChain, if_, while_
+from aiida.engine import ExitCode, WorkChain, if_, while_
 
 from aiida_slhmc.calculations.epoch import adapt_length
 from aiida_slhmc.calculations.history import summarise_run
@@ -36,7 +36,7 @@ class SlhmcWorkChain(WorkChain):
     """
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: Any) -> None:
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.expose_inputs(EpochWorkChain, exclude=("walkers", "epoch"))
@@ -130,7 +130,7 @@ class SlhmcWorkChain(WorkChain):
     def inspect_start(self) -> ExitCode | None:
         """All walkers start from the labelled structure."""
         if not self.ctx.start.is_finished_ok:
-            return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=self.ctx.start.exit_message)  # type: ignore[no-any-return]
+            return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=self.ctx.start.exit_message)
         self.ctx.walkers = [self.ctx.start.outputs.label.uuid] * self.inputs.n_walkers.value
         return None
 
@@ -174,7 +174,7 @@ class SlhmcWorkChain(WorkChain):
             self.ctx.failed_training_blocks = len(self.ctx.blocks)
             return None
         reason = f"{training.process_label}<{training.pk}>: {training.exit_message}"
-        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=reason)  # type: ignore[no-any-return]
+        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=reason)
 
     def run_epoch(self) -> None:
         """One epoch with the present model and length."""
@@ -192,7 +192,7 @@ class SlhmcWorkChain(WorkChain):
         epoch = self.ctx.running
         if not epoch.is_finished_ok:
             reason = f"{epoch.process_label}<{epoch.pk}>: {epoch.exit_message}"
-            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason)  # type: ignore[no-any-return]
+            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason)
         summary = epoch.outputs.summary
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(epoch.outputs.walkers)]
         if "dataset" in epoch.outputs:

@@ -43,9 +43,9 @@ def validate_target(inputs: Any, namespace: Any) -> str | None:
     for name, port in ports.items():
         if name in ("structure", "metadata"):
             continue
-        error = port.validate(given.get(name, _default(port)), (name,))
-        if error is not None:
-            return str(error)
+        message = port.validate(given.get(name, _default(port)), (name,))
+        if message is not None:
+            return str(message)
     return None
 
 
