@@ -18,8 +18,8 @@ __all__ = ("DatasetData",)
 class DatasetData(orm.Data):
     """A block of labelled configurations of one functional.
 
-    The file is extended XYZ with ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (eV/Å³, positive under tension) and
-    ``uuid``; positions and forces have ASE's eight decimals, the exact values are in the configurations.
+    The file is extended XYZ with ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (eV/Å³, positive under tension),
+    ``functional``, ``engine``, ``role`` and ``uuid``; positions and forces have ASE's eight decimals, the exact values are in the configurations.
     A training takes a list of blocks; blocks are never merged.
     """
 
@@ -72,5 +72,6 @@ class DatasetData(orm.Data):
 
 def _frame(node: ConfigurationData) -> Atoms:
     atoms = node.get_ase()
-    atoms.info |= {"uuid": node.uuid, "role": node.base.attributes.get("role") or "none"}
+    about = {key: node.base.attributes.get(key) for key in ("engine", "role")}
+    atoms.info |= {"uuid": node.uuid} | {key: value or "none" for key, value in about.items()}
     return atoms

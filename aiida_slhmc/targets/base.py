@@ -39,6 +39,11 @@ class Target(ABC):
         :raises ValueError: if the engine does not know the functional or an option is wrong.
         """
 
+    @classmethod
+    def check_elements(cls, elements: set[str], inputs: Any) -> str | None:
+        """Why *inputs* (as of :meth:`get_inputs`) cannot label a structure of these elements, or None."""
+        return None
+
 
 def target_names() -> list[str]:
     """Names of the installed targets."""

@@ -163,6 +163,12 @@ class VaspTarget(Target):
             "options": orm.Dict(settings["options"] | (options.get("options") or {})),
         }
 
+    @classmethod
+    def check_elements(cls, elements: set[str], inputs: Any) -> str | None:
+        """Every element has its POTCAR."""
+        missing = sorted(elements - set(inputs.get("potential") or {}))
+        return f"target.potential has no POTCAR for {', '.join(missing)}" if missing else None
+
 
 def _potentials(structure: orm.StructureData, family: str, mapping: dict[str, str]) -> dict[str, PotcarData]:
     full_mapping = {symbol: mapping.get(symbol, symbol) for symbol in structure.get_symbols_set()}

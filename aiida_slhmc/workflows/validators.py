@@ -64,7 +64,8 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
             return f"all walkers must have the same {key}, got {sorted(map(str, values))}"
     if "model" not in inputs:
         return None
-    return missing_elements(inputs["model"], set(walkers["walker_0"].base.attributes.get("elements")))
+    elements = set(walkers["walker_0"].base.attributes.get("elements"))
+    return missing_elements(inputs["model"], elements) or _check_target_elements(inputs["target"], elements)
 
 
 def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
@@ -100,7 +101,9 @@ def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
     if structure is not None:
         if "n_walkers" not in inputs:
             return "give `n_walkers` with `structure`"
-        message = missing_elements(inputs["model"], structure.get_symbols_set()) or _periodic(structure)
+        elements = structure.get_symbols_set()
+        message = missing_elements(inputs["model"], elements) or _periodic(structure)
+        message = message or _check_target_elements(inputs["target"], elements)
     else:
         message = validate_epoch_inputs(inputs, namespace)
     if message:
@@ -110,6 +113,10 @@ def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
     if inputs["label_budget"].value < cost:
         return f"label_budget ({inputs['label_budget'].value}) does not pay for one epoch ({n_walkers} walkers: {cost})"
     return None
+
+
+def _check_target_elements(target: Any, elements: set[str]) -> str | None:
+    return load_target(target["engine"].value).check_elements(elements, target)
 
 
 def _periodic(structure: orm.StructureData) -> str | None:
