@@ -177,8 +177,8 @@ def _metrics(
     return {
         "status": STATUS.get(result.stop_reason, result.stop_reason),
         "message": f"best epoch {result.best_epoch} of {len(result.curve['epoch'])} ({result.stop_reason});"
-        f" validation force RMSE {before.force_rmse_mev_per_angstrom:.2f} -> {after.force_rmse_mev_per_angstrom:.2f} meV/Å,"
-        f" energy RMSE {before.energy_rmse_mev_per_atom:.3f} -> {after.energy_rmse_mev_per_atom:.3f} meV/atom",
+        f" validation force RMSE {before.force_rmse_mev_per_angstrom:.2f} -> {after.force_rmse_mev_per_angstrom:.2f}"
+        f" meV/Å, energy RMSE {before.energy_rmse_mev_per_atom:.3f} -> {after.energy_rmse_mev_per_atom:.3f} meV/atom",
         "stop_reason": result.stop_reason,
         "best_epoch": result.best_epoch,
         "n_epochs": len(result.curve["epoch"]),
