@@ -106,6 +106,8 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
         """Repeat once, unchanged, whatever else went wrong: a node that failed, a file that did not arrive."""
         if node.is_finished_ok or node.exit_status == VaspCalculation.exit_codes.ERROR_ELECTRONIC_NOT_CONVERGED.status:
             return None
+        # or caching would answer the repetition, and a later restart, with this failure
+        node.base.caching.is_valid_cache = False
         if self.ctx.repeated:
             reason = f"exit code {node.exit_status}, {node.exit_message}"
             return ProcessHandlerReport(True, self.exit_codes.ERROR_VASP_FAILED.format(reason=reason))
