@@ -1,0 +1,86 @@
+"""Reading a label off VASP's output, and a recovery's INCAR, as calculation functions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from aiida import orm
+from ase.units import GPa
+from fixtures import label_of
+
+from aiida_slhmc.standin import STANDIN_VERSION
+from aiida_slhmc.targets.vasp_label import change_electronic_settings, read_vasp_label
+
+STATUS = {"finished": True, "electronic_converged": True, "nelm": 60, "last_iteration_index": [1, 14]}
+
+
+def misc_of(structure: orm.StructureData, version: str) -> dict[str, Any]:
+    """What aiida-vasp would parse, with three different energies and the stress in kB and VASP's sign."""
+    label = label_of(structure.get_ase())
+    return {
+        "version": version,
+        "run_status": STATUS,
+        "total_energies": {
+            "energy_free": label["energy"],
+            "energy_extrapolated": label["energy"] + 0.1,
+            "energy_no_entropy": label["energy"] + 0.2,
+        },
+        "forces": label["forces"].tolist(),
+        "stress": (-label["stress"] / GPa * 10).tolist(),
+    }
+
+
+def read(structure: orm.StructureData, misc: dict[str, Any], tags: dict[str, Any] | None = None) -> Any:
+    return read_vasp_label.run_get_node(
+        structure=structure, parameters=orm.Dict({"gga": "PE"} if tags is None else tags), misc=orm.Dict(misc)
+    )
+
+
+def test_label(structure) -> None:
+    """Fails where the energy is not the free energy, or the stress has VASP's sign or unit."""
+    label, node = read(structure, misc_of(structure, STANDIN_VERSION))
+    assert node.is_finished_ok
+    expected = label_of(structure.get_ase())
+    assert label.energy == pytest.approx(expected["energy"], abs=1e-9)
+    np.testing.assert_allclose(label.arrays()["forces"], expected["forces"], atol=1e-9)
+    np.testing.assert_allclose(label.arrays()["stress"], expected["stress"], atol=1e-9)
+    assert np.abs(expected["stress"]).max() > 1e-3, "or the sign would not be tested"
+    np.testing.assert_array_equal(label.arrays()["positions"], structure.get_ase().positions)
+    attributes = {key: label.base.attributes.get(key) for key in ("functional", "engine", "stand_in")}
+    assert attributes == {"functional": "pbe", "engine": "vasp-standin", "stand_in": True}
+
+
+def test_label_of_vasp_itself(structure) -> None:
+    """Fails where labels of VASP would be marked as the stand-in's."""
+    label, _ = read(structure, misc_of(structure, "6.4.3"), {"metagga": "R2SCAN"})
+    attributes = {key: label.base.attributes.get(key) for key in ("functional", "engine", "stand_in")}
+    assert attributes == {"functional": "r2scan", "engine": "vasp", "stand_in": False}
+
+
+def test_not_a_label(structure) -> None:
+    """Fails where an output with NELM reached becomes a label."""
+    misc = misc_of(structure, "6.4.3")
+    misc["run_status"] = STATUS | {"last_iteration_index": [1, 60]}
+    _, node = read(structure, misc)
+    assert node.exit_status == 420
+    assert "NELM reached" in node.exit_message
+
+
+def test_change_of_electronic_settings() -> None:
+    changed, node = change_electronic_settings.run_get_node(
+        parameters=orm.Dict({"encut": 520, "algo": "Fast"}), changes=orm.Dict({"algo": "All", "nelm": 300})
+    )
+    assert node.is_finished_ok
+    assert changed.get_dict() == {"encut": 520, "algo": "All", "nelm": 300}
+
+
+@pytest.mark.parametrize("tag", ["encut", "ENCUT", "prec", "ismear", "sigma", "lreal", "ediff", "gga"])
+def test_change_of_the_energy_surface_is_refused(tag: str) -> None:
+    """Fails where a recovery could spoil the chain with labels of another surface."""
+    _, node = change_electronic_settings.run_get_node(
+        parameters=orm.Dict({"encut": 520}), changes=orm.Dict({"algo": "All", tag: 1})
+    )
+    assert node.exit_status == 421
+    assert tag in node.exit_message

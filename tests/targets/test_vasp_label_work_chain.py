@@ -1,0 +1,74 @@
+"""VaspLabelWorkChain with the stand-in: a label, each recovery, each way to fail."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.manage.caching import enable_caching
+from fixtures import label_of
+
+from aiida_slhmc.targets.vasp import VaspLabelWorkChain
+
+CODES = VaspLabelWorkChain.exit_codes
+
+
+def calculations(node: orm.WorkChainNode) -> list[orm.CalcJobNode]:
+    return [child for child in node.called if isinstance(child, orm.CalcJobNode)]
+
+
+def test_success(label, structure) -> None:
+    """Fails where the label is not the potential's energy, forces and stress of exactly this structure."""
+    node = label()
+    assert node.is_finished_ok, node.exit_message
+    made = node.outputs.label
+    expected = label_of(structure.get_ase())
+    assert made.energy == pytest.approx(expected["energy"], abs=1e-9)
+    np.testing.assert_allclose(made.arrays()["forces"], expected["forces"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(made.arrays()["stress"], expected["stress"], rtol=0, atol=1e-9)
+    assert made.creator.process_label == "read_vasp_label"
+    assert made.creator.inputs.misc.creator.pk == calculations(node)[0].pk
+
+
+def test_another_way_to_the_ground_state(label) -> None:
+    """Fails where the recovery does not recover, or the label does not know by which INCAR it was made."""
+    node = label("not_converged_normal", algo="Fast")
+    assert node.is_finished_ok, node.exit_message
+    first, second = calculations(node)
+    assert first.exit_status == 701
+    assert second.is_finished_ok
+    used = node.outputs.label.creator.inputs.parameters
+    assert used.get_dict() == first.inputs.parameters.get_dict() | {"algo": "Normal", "nelm": 200}
+    assert used.creator.process_label == "change_electronic_settings"
+    assert used.creator.inputs.parameters.uuid == node.inputs.parameters.uuid
+
+
+def test_never_converges(label) -> None:
+    """Fails where it tries for ever, gives up early, or takes the unconverged energy."""
+    node = label("not_converged", nelm=20)
+    assert node.exit_status == CODES.ERROR_NOT_CONVERGED.status
+    algorithms = [child.inputs.parameters["algo"] for child in calculations(node)]
+    assert algorithms == ["Normal", "Normal", "All"]
+    assert "label" not in node.outputs
+
+
+@pytest.mark.parametrize(("mode", "status"), [("killed", 1002), ("truncated", 1002), ("no_xml", 352)])
+def test_failure_is_repeated_once(label, mode: str, status: int) -> None:
+    """Fails where a job that was shot is not tried again, or (with caching) its failure is taken as the answer."""
+    with enable_caching():
+        node = label(mode)
+    assert node.exit_status == CODES.ERROR_VASP_FAILED.status
+    assert f"exit code {status}" in node.exit_message
+    children = calculations(node)
+    assert [child.exit_status for child in children] == [status, status]
+    assert not any(child.base.caching.is_created_from_cache for child in children)
+
+
+def test_nan_ends_with_an_exit_code(label) -> None:
+    """Fails where a calculation that excepts (its exit status is 0) passes for a good one, or takes its caller along."""
+    node = label("nan")
+    (child,) = calculations(node)
+    assert child.is_excepted
+    assert node.is_finished
+    assert node.exit_status == CODES.ERROR_SUB_PROCESS_EXCEPTED.status
+    assert "label" not in node.outputs
