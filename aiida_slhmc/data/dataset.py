@@ -19,7 +19,8 @@ class DatasetData(orm.Data):
     """A block of labelled configurations of one functional.
 
     The file is extended XYZ with ``energy`` (eV), ``forces`` (eV/Å), ``stress`` (eV/Å³, positive under tension),
-    ``functional``, ``engine``, ``role`` and ``uuid``; positions and forces have ASE's eight decimals, the exact values are in the configurations.
+    ``functional``, ``engine``, ``role`` and ``uuid``; positions and forces have ASE's eight decimals, the exact values
+    are in the configurations.
     A training takes a list of blocks; blocks are never merged.
     """
 

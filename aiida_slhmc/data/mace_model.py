@@ -18,7 +18,8 @@ class MaceModelData(orm.Data):
 
     Attributes to query by: ``elements``, ``cutoff`` (Å), ``dtype``, ``n_parameters``, ``atomic_energies``
     (eV by symbol), ``mace_version``, ``sha256`` (of the tensors and the architecture, not of the file), and ``source``,
-    ``source_sha256`` for an imported foundation model. The parent of a fine-tuned model is found through provenance.
+    ``source_sha256`` for an imported foundation model, ``references_of`` (functional and engine that the energy
+    references were fitted to) for a fine-tuned one. The parent of a fine-tuned model is found through provenance.
     """
 
     FILENAME = "model.safetensors"
@@ -33,6 +34,7 @@ class MaceModelData(orm.Data):
         "sha256",
         "source",
         "source_sha256",
+        "references_of",
     )
 
     def __init__(self, *, checkpoint: str | Path | BinaryIO, **kwargs: Any) -> None:

@@ -32,6 +32,7 @@ class Frame:
     forces: NDArray[np.float64]  # (n_atoms, 3), eV/Å
     stress: NDArray[np.float64] | None  # (3, 3), eV/Å³, tensile positive
     uuid: str | None  # of its node in the database: reported, never used
+    functional: str | None = None  # and engine, where the file says: the source that energy references are fitted to
 
     @property
     def content(self) -> str:
@@ -152,4 +153,5 @@ def _frame(atoms: Atoms, elements: list[str], where: str) -> Frame:
         if label is not None and not np.all(np.isfinite(label)):
             raise ValueError(f"{where}: {name} not finite")
     uuid = atoms.info.get("uuid")
-    return Frame(atoms, energy, forces, stress, None if uuid is None else str(uuid))
+    source = [str(atoms.info[key]) for key in ("functional", "engine") if key in atoms.info]
+    return Frame(atoms, energy, forces, stress, None if uuid is None else str(uuid), "@".join(source) or None)

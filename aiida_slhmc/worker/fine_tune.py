@@ -24,6 +24,7 @@ import torch
 from mace.data import AtomicData
 
 from aiida_slhmc.worker.checkpoint import default_dtype, load_checkpoint, save_checkpoint
+from aiida_slhmc.worker.checkpoint_header import read_metadata
 from aiida_slhmc.worker.dataset import Frame, Split, frame_graphs, read_block, split
 from aiida_slhmc.worker.elements import model_elements
 from aiida_slhmc.worker.evaluation import Errors, evaluate, make_batches, make_loss, predict_energies
@@ -83,6 +84,13 @@ class _Job:
     training: list[AtomicData]
     validation: list[AtomicData]
     device: torch.device
+    references_of: str | None  # the functional that the model's references were fitted to, as its checkpoint says
+
+    @property
+    def functional(self) -> str | None:
+        """The functional of the labels, None where the files do not say or there are several."""
+        found = {frame.functional for frame in self.frames.training + self.frames.validation}
+        return found.pop() if len(found) == 1 else None
 
     def errors(self) -> dict[str, Errors]:
         """Return the errors on both sets, with stress where it is labelled."""
@@ -112,7 +120,9 @@ def _run(folder: Path, started: float) -> dict[str, Any]:
         deadline = None if limit is None else started + limit - evaluation_seconds
         result = train(job.model, job.training, job.validation, job.parameters, deadline=deadline)
         final = job.errors() if result.best_epoch else initial
-        save_checkpoint(job.model, folder / "trained.safetensors")
+        fitted_to = job.references_of if references.method == "keep" else job.functional
+        extra = {"references_of": fitted_to} if fitted_to else None
+        save_checkpoint(job.model, folder / "trained.safetensors", extra=extra)
         return _metrics(job, references, result, initial, final)
 
 
@@ -129,18 +139,25 @@ def _prepare(folder: Path) -> _Job:
     frames = split([read_block(path, model_elements(model)) for path in paths], parameters.validation_fraction)
     _check_stress(parameters, frames.training + frames.validation)
     training, validation = frame_graphs(frames.training, model), frame_graphs(frames.validation, model)
-    return _Job(model, parameters, frames, training, validation, device)
+    references_of = read_metadata(folder / "model.safetensors").get("references_of")
+    return _Job(model, parameters, frames, training, validation, device, references_of)
 
 
 def _set_references(job: _Job) -> References:
-    """Fit the energy references on the training frames and put them into the model."""
+    """Fit the energy references on the training frames and put them into the model.
+
+    They are fitted at the first update towards a functional and frozen then, unless ``refit`` asks otherwise: moving
+    references would undo a part of what the updates before have learnt.
+    """
     frames, options = job.frames.training, job.parameters.references
+    is_frozen = job.references_of is not None and job.references_of == job.functional and not options.refit
+    method = "keep" if is_frozen else options.method
     predicted = None
-    if options.method == "shift":
+    if method == "shift":
         batches = make_batches(job.training, job.parameters.batch_size, job.device)
         predicted = np.array(predict_energies(job.model, batches))
     references = fit(
-        options.method,
+        method,
         get_atomic_energies(job.model),
         symbols=[list(frame.atoms.symbols) for frame in frames],
         target=np.array([frame.energy for frame in frames]),

@@ -22,11 +22,14 @@ class ReferenceParameters:
 
     method: str = "shift"
     table: dict[str, float] | None = None  # {symbol: eV}, for method explicit
+    refit: bool = False  # fit again although the model's references were fitted to this functional before
 
     def __post_init__(self) -> None:
         _one_of("references.method", self.method, REFERENCE_METHODS)
         if (self.method == "explicit") != bool(self.table):
             raise ValueError("references.table goes with the method 'explicit', and only with it")
+        if not isinstance(self.refit, bool):
+            raise ValueError(f"references.refit must be true or false, not {self.refit!r}")
         for symbol, value in (self.table or {}).items():
             _number(f"references.table.{symbol}", value)
 

@@ -101,7 +101,12 @@ def check_integration(results: dict[str, Array], bound: float) -> Array:
 
 
 def _batch(
-    checkpoint: Path, states: States, walkers: Sequence[int], parameters: dict[str, Any], device: str
+    checkpoint: Path,
+    states: States,
+    walkers: Sequence[int],
+    parameters: dict[str, Any],
+    device: str,
+    deadline: Deadline,
 ) -> dict[str, Array]:
     """Load the model and propose for some walkers: the whole work of one process."""
     import torch
@@ -109,7 +114,6 @@ def _batch(
     from aiida_slhmc.worker.checkpoint import load_checkpoint
     from aiida_slhmc.worker.potential import MacePotential
 
-    deadline = Deadline(parameters.get("walltime_seconds"))
     if device == "cpu":
         torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
@@ -127,6 +131,8 @@ def _batch(
 
 
 def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
+    # set before torch is imported, which takes long on a slow file system and counts
+    deadline = Deadline(parameters.get("walltime_seconds"))
     import torch
 
     # imported here, once, so that the processes below are forked with it
@@ -141,7 +147,7 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     n_walkers = len(states.positions)
     n_processes = min(n_walkers, len(os.sched_getaffinity(0))) if device == "cpu" else 1
     shares = [range(k, n_walkers, n_processes) for k in range(n_processes)]
-    jobs = [(folder / MODEL_FILE, states, list(share), parameters, device) for share in shares]
+    jobs = [(folder / MODEL_FILE, states, list(share), parameters, device, deadline) for share in shares]
     if n_processes == 1:
         parts = [_batch(*jobs[0])]
     else:

@@ -110,6 +110,8 @@ def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
         return message
     n_walkers = len(walkers) or inputs["n_walkers"].value
     cost = n_walkers * inputs["n_cycles"].value
+    if cost < 2:
+        return "an epoch needs at least two labels, one to train and one to validate: raise n_cycles or n_walkers"
     if inputs["label_budget"].value < cost:
         return f"label_budget ({inputs['label_budget'].value}) does not pay for one epoch ({n_walkers} walkers: {cost})"
     return None

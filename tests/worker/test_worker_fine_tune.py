@@ -214,3 +214,28 @@ def test_the_worker_never_imports_aiida():
             names = [alias.name for alias in node.names] if isinstance(node, (ast.Import, ast.ImportFrom)) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not [name for name in names if name.split(".")[0] == "aiida"], path.name
+
+
+def test_references_are_fitted_once_per_functional(job):
+    """The second update towards a functional keeps the references of the first; another functional fits anew."""
+
+    def update(functional, **references):
+        for path in (job / "datasets").glob("*.extxyz"):
+            frames = read(path, index=":")
+            for atoms in frames:
+                atoms.info["functional"] = functional
+            write_block(path, frames)
+        write_parameters(job, max_epochs=1, references={"method": "shift", **references})
+        result = fine_tune.run(job)["references"]
+        (job / "trained.safetensors").rename(job / "model.safetensors")
+        return result
+
+    first = update("pbe")
+    assert first["method"] == "shift"
+    second = update("pbe")
+    assert (second["method"], second["table"]) == ("keep", first["table"])
+    assert read_metadata(job / "model.safetensors")["references_of"] == "pbe"
+    # negative controls: asked to fit again, or another functional, it does
+    assert update("pbe", refit=True)["method"] == "shift"
+    assert update("hse06")["method"] == "shift"
+    assert read_metadata(job / "model.safetensors")["references_of"] == "hse06"

@@ -17,7 +17,11 @@ def test_defaults_are_the_papers():
 
 
 def test_round_trip():
-    given = {"max_epochs": 3, "loss": "huber", "references": {"method": "explicit", "table": {"O": -1.0}}}
+    given = {
+        "max_epochs": 3,
+        "loss": "huber",
+        "references": {"method": "explicit", "table": {"O": -1.0}, "refit": True},
+    }
     options = FineTuneParameters.from_dict(given)
     assert options.uses_stress
     assert FineTuneParameters.from_dict(options.to_dict()) == options
@@ -32,6 +36,7 @@ def test_round_trip():
         ({"references": {"metod": "keep"}}, "unknown option of references 'metod'; did you mean 'method'?"),
         ({"references": {"method": "averge"}}, "did you mean 'average'"),
         ({"references": "keep"}, "must be a dictionary"),
+        ({"references": {"method": "shift", "refit": 1}}, "references.refit must be true or false"),
         ({"references": {"method": "explicit"}}, "goes with"),
         ({"references": {"method": "keep", "table": {"O": 1.0}}}, "goes with"),
         ({"references": {"method": "explicit", "table": {"O": "x"}}}, "references.table.O"),
