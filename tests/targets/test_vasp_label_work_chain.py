@@ -65,7 +65,7 @@ def test_failure_is_repeated_once(label, mode: str, status: int) -> None:
 
 
 def test_nan_ends_with_an_exit_code(label) -> None:
-    """Fails where a calculation that excepts (its exit status is 0) passes for a good one, or takes its caller along."""
+    """Fails where a calculation that excepts (its exit status is 0) passes for good, or takes its caller along."""
     node = label("nan")
     (child,) = calculations(node)
     assert child.is_excepted
