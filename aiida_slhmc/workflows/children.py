@@ -12,7 +12,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import Process, WorkChain
 
-__all__ = ("find_child", "find_children", "launch_once", "run_once")
+__all__ = ("failure_reason", "find_child", "find_children", "launch_once", "run_once")
 
 
 def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.ProcessNode]:
@@ -57,3 +57,11 @@ def run_once(parent: WorkChain, function: Any, label: str, inputs: dict[str, Any
         return node
     _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
     return node
+
+
+def failure_reason(node: orm.ProcessNode) -> str:
+    """Why a process did not finish well, in a line."""
+    if node.is_excepted or node.is_killed:
+        what = "excepted" if node.is_excepted else "was killed"
+        return f"{node.process_label}<{node.pk}> {what}: {node.exception or node.process_status}"
+    return f"{node.process_label}<{node.pk}> ended with exit code {node.exit_status}: {node.exit_message}"

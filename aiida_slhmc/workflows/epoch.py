@@ -13,7 +13,7 @@ from aiida_slhmc.calculations.metropolis import metropolis
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import find_children, launch_once, run_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.validators import validate_epoch_inputs, validate_positive, validate_target
 
 __all__ = ("EpochWorkChain",)
@@ -100,7 +100,7 @@ class EpochWorkChain(WorkChain):
         proposal = self.ctx.proposal
         if not proposal.is_finished_ok:
             return self.exit_codes.ERROR_PROPOSAL_FAILED.format(
-                cycle=self.ctx.cycle, reason=_reason(proposal), pk=proposal.pk
+                cycle=self.ctx.cycle, reason=failure_reason(proposal), pk=proposal.pk
             )
         process = load_target(self.inputs.target.engine.value).get_work_chain()
         inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
@@ -118,7 +118,7 @@ class EpochWorkChain(WorkChain):
             inputs |= {f"state_{k}": orm.load_node(uuid), f"label_{k}": label}
         node = run_once(self, metropolis, self._name("decide"), inputs)
         if not node.is_finished_ok:
-            return self.exit_codes.ERROR_DECISION_FAILED.format(cycle=self.ctx.cycle, reason=_reason(node))
+            return self.exit_codes.ERROR_DECISION_FAILED.format(cycle=self.ctx.cycle, reason=failure_reason(node))
         accepted = node.outputs.result["accepted"]
         self.ctx.states = [
             label.uuid if moved else uuid for uuid, label, moved in zip(self.ctx.states, labels, accepted, strict=True)
@@ -151,8 +151,8 @@ class EpochWorkChain(WorkChain):
         child = self.ctx[f"label_{k}"]
         if child.is_finished_ok:
             return child.outputs.label
-        self.report(f"cycle {self.ctx.cycle}, walker {k}: no label, counted as a rejection: {_reason(child)}")
-        inputs = {"structure": child.inputs.structure, "reason": orm.Str(_reason(child))}
+        self.report(f"cycle {self.ctx.cycle}, walker {k}: no label, counted as a rejection: {failure_reason(child)}")
+        inputs = {"structure": child.inputs.structure, "reason": orm.Str(failure_reason(child))}
         return run_once(self, record_unlabelled, self._name("unlabelled", k), inputs).outputs.result
 
     def _stop_after_failures(self, labels: list[ConfigurationData]) -> ExitCode | None:
@@ -164,11 +164,3 @@ class EpochWorkChain(WorkChain):
                     count=self.ctx.failed_in_a_row, reason=label.base.attributes.get("unlabelled_reason")
                 )
         return None
-
-
-def _reason(node: orm.ProcessNode) -> str:
-    """Why a process did not finish well, in a line."""
-    if node.is_excepted or node.is_killed:
-        what = "excepted" if node.is_excepted else "was killed"
-        return f"{node.process_label}<{node.pk}> {what}: {node.exception or node.process_status}"
-    return f"{node.process_label}<{node.pk}> ended with exit code {node.exit_status}: {node.exit_message}"

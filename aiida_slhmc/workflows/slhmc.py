@@ -15,7 +15,7 @@ from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import find_children, launch_once, run_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
 from aiida_slhmc.workflows.validators import (
@@ -130,7 +130,7 @@ class SlhmcWorkChain(WorkChain):
     def inspect_start(self) -> ExitCode | None:
         """All walkers start from the labelled structure."""
         if not self.ctx.start.is_finished_ok:
-            return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=self.ctx.start.exit_message)
+            return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=failure_reason(self.ctx.start))
         self.ctx.walkers = [self.ctx.start.outputs.label.uuid] * self.inputs.n_walkers.value
         return None
 
@@ -173,8 +173,7 @@ class SlhmcWorkChain(WorkChain):
             self.report(f"{training.process_label}<{training.pk}> is not used: {training.exit_message}")
             self.ctx.failed_training_blocks = len(self.ctx.blocks)
             return None
-        reason = f"{training.process_label}<{training.pk}>: {training.exit_message}"
-        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=reason)
+        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(training))
 
     def run_epoch(self) -> None:
         """One epoch with the present model and length."""
@@ -191,8 +190,7 @@ class SlhmcWorkChain(WorkChain):
         """Take over the walkers and the block, and adapt the length."""
         epoch = self.ctx.running
         if not epoch.is_finished_ok:
-            reason = f"{epoch.process_label}<{epoch.pk}>: {epoch.exit_message}"
-            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason)
+            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(epoch))
         summary = epoch.outputs.summary
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(epoch.outputs.walkers)]
         if "dataset" in epoch.outputs:
