@@ -247,6 +247,21 @@ class TestStatuses:
         """The same run with nothing wrong."""
         assert run() == ("finished", "")
 
+    def test_warm_up_comes_before_what_counts(self, run, monkeypatch):
+        """Two calls that TorchScript may answer with other last bits, then those of the trajectories and no more."""
+        forward = MacePotential.__call__
+        calls = []
+
+        def counted(self, positions):
+            calls.append(positions.copy())
+            return forward(self, positions)
+
+        monkeypatch.setattr(MacePotential, "__call__", counted)
+        assert run() == ("finished", "")
+        assert len(calls) == 2 + N_WALKERS * (1 + propose.steps_of_cycle(PARAMETERS))
+        for warm_up in calls[:2]:
+            np.testing.assert_array_equal(warm_up, calls[2])
+
     def test_missing_element(self, run, states):
         numbers = states.numbers.copy()
         numbers[0] = 1
