@@ -53,5 +53,6 @@ def _set_state(builder: Any, node: orm.WorkChainNode, epochs: list[orm.ProcessNo
         builder.model = trainings[-1].outputs.model
     if adapted:
         builder.length = adapted[-1].outputs.result
-    del builder.structure
-    del builder.n_walkers
+    # absent where the run was itself a restart
+    for name in ("structure", "n_walkers"):
+        builder.pop(name, None)
