@@ -1,0 +1,60 @@
+"""Settings of the small run, ways to disturb it, and ways to look at what it called."""
+
+from __future__ import annotations
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+from aiida import orm
+
+from aiida_slhmc.standin.misbehave import FAILURE, FRACTION
+
+PROPOSALS = "aiida.calculations:slhmc.mace_proposal"
+SETTINGS = {
+    "n_walkers": 2,
+    "n_cycles": 2,
+    "label_budget": 8,
+    "n_steps": 5,
+    "kernel": {"seed": 3, "timestep": 2.0, "device": "cpu"},
+    "fine_tune": {"max_epochs": 2, "device": "cpu"},
+    "adaptation": {"n_steps_min": 3, "n_steps_max": 20},
+}
+
+
+class CrashError(Exception):
+    """The end of the Python process, as far as the work chain can tell."""
+
+
+def failing(mode: str | None, fraction: float = 1.0) -> dict[str, Any]:
+    """Options of the target that let this fraction of the labels fail in this way."""
+    exports = f"export {FAILURE}={mode} {FRACTION}={fraction}"
+    return {"withmpi": False} | ({"prepend_text": exports} if mode else {})
+
+
+def called(node: orm.ProcessNode, label: str) -> list[orm.ProcessNode]:
+    """All descendants of this process label, in the order of their creation."""
+    found = [child for child in node.called_descendants if child.process_label == label]
+    return sorted(found, key=lambda child: child.pk)
+
+
+def computed(node: orm.ProcessNode, label: str) -> list[orm.ProcessNode]:
+    """Those that were not taken from the cache."""
+    return [child for child in called(node, label) if not child.base.caching.is_created_from_cache]
+
+
+def last_run() -> orm.WorkChainNode:
+    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"process_type": {"like": "%slhmc.slhmc"}}, tag="run")
+    return query.order_by({"run": {"id": "desc"}}).first(flat=True)
+
+
+def crash_at(patch: pytest.MonkeyPatch, module: ModuleType, name: str, label: str) -> None:
+    """Let the *module*'s launching function *name* raise instead of launching the child *label*."""
+    launch = getattr(module, name)
+
+    def crashing(parent: Any, process: Any, child: str, inputs: Any) -> Any:
+        if child == label:
+            raise CrashError
+        return launch(parent, process, child, inputs)
+
+    patch.setattr(module, name, crashing)
