@@ -1,0 +1,123 @@
+"""EpochWorkChain: the chain is consistent, replayable, and survives labels that fail."""
+
+from __future__ import annotations
+
+import numpy as np
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from aiida.manage.caching import enable_caching
+from run_examples import PROPOSALS, called, computed
+
+from aiida_slhmc.standin.misbehave import draw
+from aiida_slhmc.workflows.epoch import EpochWorkChain
+
+CODES = EpochWorkChain.exit_codes
+
+
+def decisions(node: orm.WorkChainNode) -> list[orm.CalcFunctionNode]:
+    return called(node, "metropolis")
+
+
+def test_outputs(first_epoch) -> None:
+    """Fails where an output is missing or counts something else."""
+    assert first_epoch.is_finished_ok
+    summary = first_epoch.outputs.summary
+    assert (summary["n_cycles"], summary["n_walkers"], summary["labels"], summary["failed_labels"]) == (2, 2, 4, 0)
+    assert first_epoch.outputs.dataset.n_frames == 4
+    accepted = [row for node in decisions(first_epoch) for row in node.outputs.result["accepted"]]
+    assert summary["acceptance"] == np.mean(accepted)
+    assert set(accepted) == {True, False}, "or the tests below would not see a rejection"
+    assert all(node.is_labelled for node in first_epoch.outputs.walkers.values())
+
+
+def test_states_follow_decisions(first_epoch) -> None:
+    """Fails where a rejected proposal is carried on, an accepted one is not, or a walker gets another's state."""
+    states = {k: first_epoch.inputs.walkers[f"walker_{k}"].uuid for k in range(2)}
+    proposals = called(first_epoch, "MaceProposalCalculation")
+    for proposal, decision in zip(proposals, decisions(first_epoch), strict=True):
+        for k in range(2):
+            assert proposal.inputs.states[f"walker_{k}"].uuid == states[k]
+            assert decision.inputs[f"state_{k}"].uuid == states[k]
+            label = decision.inputs[f"label_{k}"]
+            assert label.creator.inputs.structure.uuid == proposal.outputs.structures[f"walker_{k}"].uuid
+            if decision.outputs.result["accepted"][k]:
+                states[k] = label.uuid
+    assert {k: first_epoch.outputs.walkers[f"walker_{k}"].uuid for k in range(2)} == states
+
+
+def test_block_is_all_labels_accepted_or_not(first_epoch) -> None:
+    """Fails where only accepted configurations are trained on."""
+    labels = [node.inputs[f"label_{k}"].uuid for node in decisions(first_epoch) for k in range(2)]
+    block = first_epoch.outputs.dataset
+    assert [link.node.uuid for link in sorted(block.creator.base.links.get_incoming(), key=lambda x: x.link_label)] == (
+        labels
+    )
+
+
+def test_replay_is_bit_for_bit_and_the_context_small(first_epoch, epoch_builder) -> None:
+    """Fails where anything but seed and place decides, or where the context grows with the number of cycles."""
+    process = instantiate_process(get_manager().get_runner(), epoch_builder())
+    process.execute()
+    node = process.node
+    assert node.is_finished_ok, node.exit_message
+    for label in ("MaceProposalCalculation", "VaspCalculation"):
+        assert len(computed(node, label)) == len(called(node, label)), "nothing came from the cache"
+    for old, new in zip(decisions(first_epoch), decisions(node), strict=True):
+        assert new.outputs.result.get_dict() == old.outputs.result.get_dict()
+        for name in ("energies", "positions", "momenta"):
+            arrays = [decision.inputs.proposals.get_array(name) for decision in (old, new)]
+            np.testing.assert_array_equal(*arrays)
+        assert [new.inputs[f"label_{k}"].energy for k in range(2)] == [
+            old.inputs[f"label_{k}"].energy for k in range(2)
+        ]
+    assert set(process.ctx) == {"cycle", "failed_in_a_row", "states", "proposal", "label_0", "label_1"}
+    assert len(process.ctx.states) == 2
+
+
+def test_failed_label_is_a_rejection(first_epoch, epoch_builder) -> None:
+    """Fails where one configuration that cannot be labelled stops the run, is accepted, or goes unrecorded."""
+    structures = called(first_epoch, "MaceProposalCalculation")[0].outputs.structures
+    draws = [draw(structures[f"walker_{k}"].get_ase()) for k in range(2)]
+    failing = int(np.argmin(draws))
+    with enable_caching(identifier=PROPOSALS):
+        _, node = run_get_node(epoch_builder("no_xml", float(np.mean(draws)), n_cycles=orm.Int(1)))
+    assert node.is_finished_ok, node.exit_message
+    (decision,) = decisions(node)
+    assert decision.outputs.result["accepted"][failing] is False
+    assert decision.outputs.result["delta_h"][failing] is None
+    record, label = (decision.inputs[f"label_{k}"] for k in (failing, 1 - failing))
+    assert not record.is_labelled
+    assert "exit code 422" in record.base.attributes.get("unlabelled_reason")
+    assert label.is_labelled
+    name = f"walker_{failing}"
+    assert node.outputs.walkers[name].uuid == node.inputs.walkers[name].uuid
+    summary = node.outputs.summary
+    assert (summary["labels"], summary["failed_labels"]) == (1, 1)
+    assert node.outputs.dataset.get_uuids() == [label.uuid]
+
+
+def test_too_many_failed_labels(epoch_builder) -> None:
+    """Fails where a target that never works burns the whole budget, or the record of it is lost."""
+    with enable_caching(identifier=PROPOSALS):
+        _, node = run_get_node(epoch_builder("no_xml", max_failed_labels=orm.Int(2)))
+    assert node.exit_status == CODES.ERROR_TOO_MANY_FAILED_LABELS.status
+    assert "2 labels in a row failed" in node.exit_message
+    assert "exit code 422" in node.exit_message
+    assert len(decisions(node)) == 1, "it stopped after the first cycle"
+    assert node.outputs.summary["failed_labels"] == 2
+    assert "dataset" not in node.outputs
+    assert len(called(node, "record_unlabelled")) == 2
+    for k in range(2):
+        assert node.outputs.walkers[f"walker_{k}"].uuid == node.inputs.walkers[f"walker_{k}"].uuid
+
+
+def test_failed_proposal(epoch_builder, first_epoch) -> None:
+    """Fails where a trajectory that diverged is labelled."""
+    parameters = first_epoch.inputs.parameters.get_dict() | {"max_integration_error": 1e-9}
+    _, node = run_get_node(epoch_builder(parameters=orm.Dict(parameters)))
+    assert node.exit_status == CODES.ERROR_PROPOSAL_FAILED.status
+    assert "exit code 331" in node.exit_message
+    assert "above the bound of 1e-09 eV" in node.exit_message
+    assert not called(node, "VaspCalculation")

@@ -1,0 +1,112 @@
+"""SlhmcWorkChain: outputs and lineage of a finished run, and the ways in which a run ends early or goes on."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
+from run_examples import called, computed
+
+from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
+
+CODES = SlhmcWorkChain.exit_codes
+
+
+def test_outputs(finished) -> None:
+    """Fails where a next run, or a reader, lacks something."""
+    assert finished.is_finished_ok, finished.exit_message
+    assert set(finished.outputs) == {"model", "walkers", "datasets", "length", "history"}
+    assert set(finished.outputs.datasets) == {"block_0000", "block_0001"}
+    assert set(finished.outputs.walkers) == {"walker_0", "walker_1"}
+    history = finished.outputs.history
+    assert [epoch["epoch"] for epoch in history["epochs"]] == [0, 1]
+    assert history["labels"] == 8
+    assert 3 <= finished.outputs.length["n_steps"] <= 20
+    assert len(called(finished, "VaspCalculation")) == 9, "one for the start and one for each end point"
+
+
+def test_lineage(finished, foundation) -> None:
+    """Fails where the graph does not answer which labels trained which model, and which model proposed."""
+    first, second = called(finished, "MaceFineTuneCalculation")
+    epochs = called(finished, "EpochWorkChain")
+    assert finished.outputs.model.creator.uuid == second.uuid
+    assert first.inputs.model.uuid == foundation.uuid
+    assert second.inputs.model.uuid == first.outputs.model.uuid
+    blocks = [epoch.outputs.dataset.uuid for epoch in epochs]
+    assert [node.uuid for node in first.inputs.datasets.values()] == blocks[:1]
+    assert [second.inputs.datasets[f"block_{i:04d}"].uuid for i in range(2)] == blocks
+    assert [epoch.inputs.model.uuid for epoch in epochs] == [foundation.uuid, first.outputs.model.uuid]
+    (start,) = [child for child in finished.called if child.process_label == "VaspLabelWorkChain"]
+    assert {node.uuid for node in epochs[0].inputs.walkers.values()} == {start.outputs.label.uuid}
+    for k in range(2):
+        name = f"walker_{k}"
+        assert epochs[1].inputs.walkers[name].uuid == epochs[0].outputs.walkers[name].uuid
+
+
+def test_length_is_adapted_between_epochs(finished) -> None:
+    """Fails where the length changes within an epoch, or not at all."""
+    first, second = called(finished, "EpochWorkChain")
+    (before, after) = called(finished, "adapt_length")
+    assert before.inputs.summary.uuid == first.outputs.summary.uuid
+    assert second.inputs.length.uuid == before.outputs.result.uuid
+    assert finished.outputs.length.uuid == after.outputs.result.uuid
+    for proposal in called(second, "MaceProposalCalculation"):
+        assert proposal.inputs.length.uuid == second.inputs.length.uuid
+
+
+def test_the_model_gets_better(finished) -> None:
+    """Fails where training does not reach the proposals: the forward error falls from epoch to epoch."""
+    first, second = finished.outputs.history["epochs"]
+    assert second["force_rmse_mev_per_angstrom"] < 0.7 * first["force_rmse_mev_per_angstrom"]
+
+
+@pytest.mark.parametrize(("force_rmse", "acceptance", "n_epochs"), [(1e6, 0.01, 1), (1e-6, 0.01, 2), (1e6, 0.9999, 2)])
+def test_convergence(builder_of, finished, force_rmse: float, acceptance: float, n_epochs: int) -> None:
+    """Fails where a run goes on that has converged, or stops where only one of the two bounds is met."""
+    bounds = {"force_rmse_mev_per_angstrom": force_rmse, "acceptance": acceptance}
+    with enable_caching():
+        _, node = run_get_node(builder_of(convergence=bounds))
+    assert node.is_finished_ok, node.exit_message
+    assert len(node.outputs.history["epochs"]) == n_epochs
+    assert node.outputs.model.creator.process_label == "MaceFineTuneCalculation", "the last block is trained on too"
+    assert not computed(node, "VaspCalculation")
+
+
+def test_training_without_gain_is_not_used(builder_of, finished, foundation) -> None:
+    """Fails where a model that training made worse proposes, or the run ends instead of going on with its parent."""
+    training = {"max_epochs": 2, "learning_rate": 1e3, "device": "cpu"}
+    with enable_caching():
+        _, node = run_get_node(builder_of(fine_tune=training, n_cycles=1, label_budget=4))
+    assert node.is_finished_ok, node.exit_message
+    trainings = called(node, "MaceFineTuneCalculation")
+    assert len(trainings) == 2, "the next one has more labels, and is tried"
+    assert all(child.exit_status in (340, 341) for child in trainings)
+    assert [epoch.inputs.model.uuid for epoch in called(node, "EpochWorkChain")] == [foundation.uuid] * 2
+    assert node.outputs.model.uuid == foundation.uuid
+    assert set(node.outputs.datasets) == {"block_0000", "block_0001"}
+
+
+def test_start_without_label(builder_of) -> None:
+    """Fails where a run starts from a structure without an energy, or does not say why it cannot."""
+    _, node = run_get_node(builder_of("no_xml"))
+    assert node.exit_status == CODES.ERROR_START_NOT_LABELLED.status
+    assert "VaspLabelWorkChain" in node.exit_message
+    assert "exit code 422" in node.exit_message
+    assert "Check the target" in node.exit_message
+    assert not called(node, "EpochWorkChain")
+
+
+def test_epoch_that_fails_ends_the_run_and_keeps_its_record(builder_of, finished) -> None:
+    """Fails where labels that fail one after the other do not end the run with the reason."""
+    builder = builder_of("killed")
+    del builder.structure
+    del builder.n_walkers
+    builder.walkers = dict(called(finished, "EpochWorkChain")[0].inputs.walkers.items())
+    builder.max_failed_labels = orm.Int(2)
+    with enable_caching(identifier="aiida.calculations:slhmc.mace_proposal"):
+        _, node = run_get_node(builder)
+    assert node.exit_status == CODES.ERROR_EPOCH_FAILED.status
+    assert "Epoch 0 failed" in node.exit_message
+    assert "2 labels in a row failed" in node.exit_message
+    assert len(called(node, "record_unlabelled")) == 2
