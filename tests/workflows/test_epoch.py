@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
@@ -51,9 +53,8 @@ def test_block_is_all_labels_accepted_or_not(first_epoch) -> None:
     """Fails where only accepted configurations are trained on."""
     labels = [node.inputs[f"label_{k}"].uuid for node in decisions(first_epoch) for k in range(2)]
     block = first_epoch.outputs.dataset
-    assert [link.node.uuid for link in sorted(block.creator.base.links.get_incoming(), key=lambda x: x.link_label)] == (
-        labels
-    )
+    links = block.creator.base.links.get_incoming(link_type=LinkType.INPUT_CALC).all()
+    assert [link.node.uuid for link in sorted(links, key=lambda link: link.link_label)] == labels
 
 
 def test_replay_is_bit_for_bit_and_the_context_small(first_epoch, epoch_builder) -> None:
@@ -113,7 +114,18 @@ def test_too_many_failed_labels(epoch_builder) -> None:
         assert node.outputs.walkers[f"walker_{k}"].uuid == node.inputs.walkers[f"walker_{k}"].uuid
 
 
-def test_failed_proposal(epoch_builder, first_epoch) -> None:
+def test_failed_proposal(epoch_builder, first_epoch, computer) -> None:
+    """Fails where the epoch goes on without a proposal, or does not say what became of it."""
+    code = orm.InstalledCode(label="false", computer=computer, filepath_executable="false").store()
+    _, node = run_get_node(epoch_builder(proposal={"code": code}))
+    assert node.exit_status == CODES.ERROR_PROPOSAL_FAILED.status
+    assert "cycle 0" in node.exit_message
+    assert "exit code 300" in node.exit_message
+    assert not called(node, "VaspCalculation")
+
+
+@pytest.mark.slow
+def test_divergent_proposal(epoch_builder, first_epoch) -> None:
     """Fails where a trajectory that diverged is labelled."""
     parameters = first_epoch.inputs.parameters.get_dict() | {"max_integration_error": 1e-9}
     _, node = run_get_node(epoch_builder(parameters=orm.Dict(parameters)))
