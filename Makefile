@@ -13,7 +13,7 @@ demo: demo-profile
 demo-profile: .venv/installed
 	@mkdir -p $(DEMO_HOME)
 	@$(DEMO) $(BIN)/verdi profile show demo >/dev/null 2>&1 || $(DEMO) $(BIN)/verdi presto -p demo --use-zeromq -n
-	@$(DEMO) $(BIN)/verdi -p demo config set runner.poll.interval 0 >/dev/null 2>&1
+	@$(DEMO) $(BIN)/verdi -p demo config set runner.poll.interval 1 >/dev/null 2>&1
 	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
 
 test: .venv/installed

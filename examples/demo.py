@@ -20,6 +20,7 @@ from rich.console import Console
 from aiida_slhmc.report.display import epoch_table, watch
 from aiida_slhmc.report.figure import plot_history
 from aiida_slhmc.report.run_state import find_runs
+from aiida_slhmc.workflows.children import find_children
 
 SCRIPT = Path(__file__).parent / "nvt_slhmc.py"
 
@@ -46,9 +47,11 @@ def wait_for_run(process: subprocess.Popen[bytes], known: set[int]) -> int | Non
 
 def write_summary(run: orm.WorkChainNode, folder: Path) -> None:
     """Leave what the table shows, and the uuids, in summary.json, and the picture beside it."""
-    history = run.outputs.history.get_dict()
     outputs = {name: getattr(run.outputs, name).uuid for name in ("model", "history", "length")}
     outputs |= {name: [node.uuid for node in getattr(run.outputs, name).values()] for name in ("walkers", "datasets")}
+    history = run.outputs.history.get_dict()
+    for epoch, node in zip(history["epochs"], find_children(run, "epoch_").values(), strict=False):
+        epoch |= {"uuid": node.uuid, "model": node.inputs.model.uuid, "dataset": node.outputs.dataset.uuid}
     stand_in = run.outputs.walkers.walker_0.base.attributes.get("stand_in")
     content = {"uuid": run.uuid, "pk": run.pk, "target_is_a_stand_in": stand_in, "outputs": outputs, **history}
     (folder / "summary.json").write_text(json.dumps(content, indent=1))

@@ -34,7 +34,7 @@ def localhost() -> orm.Computer:
         computer.store()
     computer.set_workdir(str(Path(tempfile.gettempdir()) / "aiida-slhmc-demo"))
     computer.set_default_mpiprocs_per_machine(1)
-    computer.set_minimum_job_poll_interval(0.1)
+    computer.set_minimum_job_poll_interval(0.5)
     computer.configure(safe_interval=0.0, use_login_shell=False)
     return computer
 

@@ -100,8 +100,8 @@ def _validate_inputs(inputs: Any, namespace: Any) -> str | None:
     states = inputs["states"]
     if not states or set(states) != {f"walker_{k}" for k in range(len(states))}:
         return f"states must be named walker_0, walker_1, … without gaps, got: {', '.join(states) or 'none'}"
-    if len({node.base.attributes.get("formula") for node in states.values()}) > 1:
-        return "all walkers must have the same atoms"
+    if len({node.base.attributes.get("species") for node in states.values()}) > 1:
+        return "all walkers must have the same atoms in the same order"
     if "model" not in inputs:
         return None
     return missing_elements(inputs["model"], set(states["walker_0"].base.attributes.get("elements")))

@@ -33,6 +33,8 @@ class MaceProposalParser(WorkerParser):
 
     def parse_output(self, result: dict[str, Any], folder: Path) -> ExitCode | None:
         """Make ``structures`` and ``proposals``."""
+        if result["status"] != "finished" or not {"n_steps", "device"} <= set(result):
+            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unexpected result {sorted(result.items())}")
         try:
             with np.load(folder / PROPOSALS_FILE, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in ARRAYS}

@@ -21,10 +21,10 @@ class ConfigurationData(orm.Data):
     """Positions, cell and species of a periodic configuration, with energy, forces and stress if labelled.
 
     Arrays are kept bit for bit in one file (AiiDA rounds attributes to 14 digits); what people filter by is in the
-    attributes: ``formula``,
-    ``n_atoms``, ``volume``, ``labelled``, ``energy``, ``max_force``, ``functional``, ``engine``, ``stand_in``,
-    and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is the one that the forces derive from
-    (VASP's free energy), in eV; forces are in eV/Å; stress in eV/Å³, positive under tension.
+    attributes: ``formula``, ``species``, ``n_atoms``, ``volume``, ``labelled``, ``energy``, ``max_force``,
+    ``functional``, ``engine``, ``stand_in``, and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is
+    the one that the forces derive from (VASP's free energy), in eV; forces are in eV/Å; stress in eV/Å³, positive under
+    tension.
     """
 
     FILENAME = "configuration.npz"
@@ -71,6 +71,8 @@ class ConfigurationData(orm.Data):
         atoms = Atoms(numbers=arrays["numbers"], cell=arrays["cell"], pbc=True)
         attributes |= {
             "formula": atoms.get_chemical_formula(),
+            # in the order of the atoms, such as Ti16O32: equal where two configurations have the same atoms
+            "species": atoms.get_chemical_formula(mode="reduce"),
             "elements": sorted(set(atoms.symbols)),
             "n_atoms": len(atoms),
             "volume": float(atoms.get_volume()),

@@ -102,7 +102,7 @@ def epoch_table(history: dict[str, Any]) -> Table:
             _number(epoch["force_rmse_mev_per_angstrom"], ".1f"),
             _number(epoch["energy_rmse_mev_per_atom"], ".2f"),
             _number(epoch["energy_rmse_centred_mev_per_atom"], ".2f"),
-            f"{_number(epoch['creutz'], '.2f')} ± {_number(epoch['creutz_error'], '.2f')}",
+            f"{_number(epoch['creutz'], '.3g')} ± {_number(epoch['creutz_error'], '.2g')}",
         )
     return table
 

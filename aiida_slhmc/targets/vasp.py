@@ -103,7 +103,10 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
 
     @process_handler(priority=50)
     def handle_failure(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Repeat once, unchanged, whatever else went wrong: a node that failed, a file that did not arrive."""
+        """Repeat once, unchanged, whatever else went wrong: a node that failed, a file that did not arrive.
+
+        A calculation that excepts (aiida-vasp's parser does on NaN) never comes here: the work chain ends with 301.
+        """
         if node.is_finished_ok or node.exit_status == VaspCalculation.exit_codes.ERROR_ELECTRONIC_NOT_CONVERGED.status:
             return None
         # or caching would answer the repetition, and a later restart, with this failure

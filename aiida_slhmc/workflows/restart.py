@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 
 from aiida_slhmc.workflows.children import find_children
-from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
+from aiida_slhmc.workflows.slhmc import SlhmcWorkChain, usable_model
 
 __all__ = ("get_restart_builder",)
 
@@ -42,15 +42,15 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
 
 def _set_state(builder: Any, node: orm.WorkChainNode, epochs: list[orm.ProcessNode]) -> None:
     """Put the state after the last finished epoch into the builder."""
-    trainings = [child for child in find_children(node, "fine_tune_").values() if child.is_finished_ok]
+    models = [usable_model(child) for child in find_children(node, "fine_tune_").values()]
     adapted = [child for child in find_children(node, "adapt_").values() if child.is_finished_ok]
     blocks: list[Any] = [block for _, block in sorted(builder.datasets.items())]
     blocks += [child.outputs.dataset for child in epochs if "dataset" in child.outputs]
     builder.walkers = dict(epochs[-1].outputs.walkers.items())
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
     builder.first_epoch = orm.Int(epochs[-1].inputs.epoch.value + 1)
-    if trainings:
-        builder.model = trainings[-1].outputs.model
+    for model in filter(None, models):
+        builder.model = model
     if adapted:
         builder.length = adapted[-1].outputs.result
     # absent where the run was itself a restart

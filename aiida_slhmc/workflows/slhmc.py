@@ -25,7 +25,7 @@ from aiida_slhmc.workflows.validators import (
     validate_slhmc_inputs,
 )
 
-__all__ = ("SlhmcWorkChain",)
+__all__ = ("SlhmcWorkChain", "usable_model")
 
 
 class SlhmcWorkChain(WorkChain):
@@ -164,10 +164,9 @@ class SlhmcWorkChain(WorkChain):
         """Use the new model, or go on with its parent where training was no gain."""
         training = self.ctx.training
         codes = MaceFineTuneCalculation.exit_codes
-        if training.is_finished_ok or (
-            training.exit_status == codes.ERROR_WALLTIME.status and "model" in training.outputs
-        ):
-            self.ctx.model = training.outputs.model.uuid
+        model = usable_model(training)
+        if model is not None:
+            self.ctx.model = model.uuid
             return None
         if training.exit_status in (codes.ERROR_DIVERGED.status, codes.ERROR_NO_IMPROVEMENT.status):
             self.report(f"{training.process_label}<{training.pk}> is not used: {training.exit_message}")
@@ -222,6 +221,14 @@ class SlhmcWorkChain(WorkChain):
         bounds, error = self.inputs.convergence, summary["force_rmse_mev_per_angstrom"]
         is_accurate = error is not None and error < bounds["force_rmse_mev_per_angstrom"]
         return bool(is_accurate and summary["acceptance"] > bounds["acceptance"])
+
+
+def usable_model(training: orm.ProcessNode) -> MaceModelData | None:
+    """The model that is used after a fine-tuning: it ended well, or ran out of wall time and left its best so far."""
+    is_cut_short = training.exit_status == MaceFineTuneCalculation.exit_codes.ERROR_WALLTIME.status
+    if (training.is_finished_ok or is_cut_short) and "model" in training.outputs:
+        return training.outputs.model
+    return None
 
 
 def _line(summary: orm.Dict) -> str:

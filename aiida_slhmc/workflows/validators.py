@@ -58,7 +58,7 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
         return f"walkers must be named walker_0, walker_1, … without gaps, got: {', '.join(walkers) or 'none'}"
     if not all(node.is_labelled for node in walkers.values()):
         return "all walkers must be labelled: their energies enter the Metropolis test"
-    for key in ("formula", "functional", "engine"):
+    for key in ("species", "functional", "engine"):
         values = {node.base.attributes.get(key) for node in walkers.values()}
         if len(values) > 1:
             return f"all walkers must have the same {key}, got {sorted(map(str, values))}"

@@ -78,6 +78,15 @@ def test_each_status_of_the_worker(parse_proposal, status: str, name: str) -> No
     assert not outputs
 
 
+@pytest.mark.parametrize("change", [{"status": "unheard_of"}, {"n_steps": None}])
+def test_unexpected_result(parse_proposal, change: dict[str, Any]) -> None:
+    """Fails where the result of another version of the worker passes for a finished one, or raises."""
+    result = {key: value for key, value in (RESULT | change).items() if value is not None}
+    outputs, node = parse_proposal(json.dumps(result), npz(arrays()))
+    assert node.exit_status == CODES.ERROR_OUTPUT_INCOMPLETE.status
+    assert not outputs
+
+
 def test_no_result(parse_proposal) -> None:
     """Fails where the traceback's last line, which says what to do, is not passed on."""
     _, node = parse_proposal(None, stderr="Traceback …\nModuleNotFoundError: No module named 'mace'\n")

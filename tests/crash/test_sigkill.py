@@ -55,7 +55,7 @@ class Profile:
         self.folder = folder
         self.environment = os.environ | {"AIIDA_PATH": str(folder), "OMP_NUM_THREADS": "1"}
         self.verdi("presto", "-p", "crash", "--use-zeromq", "-n", profile=False)
-        self.verdi("config", "set", "runner.poll.interval", "0")
+        self.verdi("config", "set", "runner.poll.interval", "1")
         self.verdi("run", str(ROOT / "examples" / "setup_demo.py"))
 
     def verdi(self, *arguments: str, profile: bool = True, check: bool = True) -> str:

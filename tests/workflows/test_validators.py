@@ -101,7 +101,7 @@ def _other(kind: str) -> Any:
         return configuration(atoms, label_of(atoms, "hse06"))
     if kind == "engine":
         return configuration(atoms, label_of(atoms) | {"engine": "vasp"})
-    if kind == "formula":
+    if kind == "species":
         return configuration(atoms[:3], {**label_of(atoms), "forces": label_of(atoms)["forces"][:3]})
     return configuration(atoms, unlabelled_reason="VASP failed")
 
@@ -111,7 +111,7 @@ def _other(kind: str) -> Any:
     [
         ("functional", "the same functional, got .*hse06.*pbe"),
         ("engine", "the same engine, got .*vasp"),
-        ("formula", "the same formula, got"),
+        ("species", "the same species, got"),
         ("unlabelled", "must be labelled"),
     ],
 )
