@@ -68,7 +68,8 @@ def main() -> int:
     arguments = parser.parse_args()
     load_profile(arguments.profile)
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    console = Console()
+    # a log file has no width of its own
+    console = Console(width=None if sys.stdout.isatty() else 110)
     runs = find_runs()
     is_interrupted = bool(runs) and not runs[-1].is_terminated and not arguments.fresh
     earlier = runs[-1] if is_interrupted else None

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -79,19 +80,19 @@ def _render(state: RunState) -> Group:
 
 def epoch_table(history: dict[str, Any]) -> Table:
     """The epochs of a finished run, from the ``history`` output."""
-    table = Table(title="Epochs", title_justify="left")
+    table = Table(title="Epochs; the errors are those of forward predictions", title_justify="left", box=box.SIMPLE)
     headers = (
         "epoch",
         "labels",
-        "acceptance (95 %)",
+        "acceptance\n(95 %)",
         "steps",
-        "force RMSE (meV/Å)",
-        "energy RMSE (meV/atom)",
-        "centred",
+        "force RMSE\nmeV/Å",
+        "energy RMSE\nmeV/atom",
+        "… offset\nremoved",
         "⟨exp(−βΔH)⟩",
     )
     for header in headers:
-        table.add_column(header, justify="right")
+        table.add_column(header, justify="right", no_wrap=True)
     for epoch in history["epochs"]:
         low, high = epoch["acceptance_interval"]
         table.add_row(
