@@ -80,7 +80,8 @@ def _render(state: RunState) -> Group:
 
 def epoch_table(history: dict[str, Any]) -> Table:
     """The epochs of a finished run, from the ``history`` output."""
-    table = Table(title="Epochs; the errors are those of forward predictions", title_justify="left", box=box.SIMPLE)
+    table = Table(title="Epochs; the errors are those of forward predictions", title_justify="left")
+    table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
     headers = (
         "epoch",
         "labels",
