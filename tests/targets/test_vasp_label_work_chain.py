@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from fixtures import label_of
 
@@ -72,3 +76,20 @@ def test_nan_ends_with_an_exit_code(label) -> None:
     assert node.is_finished
     assert node.exit_status == CODES.ERROR_SUB_PROCESS_EXCEPTED.status
     assert "label" not in node.outputs
+
+
+@pytest.mark.parametrize(("converged", "is_label"), [(False, False), (True, True)])
+def test_output_that_is_no_label(label, inputs_of, converged: bool, is_label: bool) -> None:
+    """Fails where an output that the parser lets pass is not judged by the policy; the second case is the control."""
+    (child,) = calculations(label())
+    output = child.outputs.misc.get_dict()
+    output["run_status"]["electronic_converged"] = converged
+    judged = SimpleNamespace(inputs=child.inputs, outputs=SimpleNamespace(misc=orm.Dict(output).store()))
+    process = instantiate_process(get_manager().get_runner(), VaspLabelWorkChain, **inputs_of())
+    process.ctx.children = [judged]
+    code = process.read_label()
+    if is_label:
+        assert code is None
+        return
+    assert code.status == CODES.ERROR_NOT_A_LABEL.status
+    assert "did not converge" in code.message

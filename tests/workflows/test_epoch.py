@@ -133,3 +133,22 @@ def test_divergent_proposal(epoch_builder, first_epoch) -> None:
     assert "exit code 331" in node.exit_message
     assert "above the bound of 1e-09 eV" in node.exit_message
     assert not called(node, "VaspCalculation")
+
+
+def test_label_of_another_configuration(first_epoch, epoch_builder) -> None:
+    """Fails where a label that was mixed up decides on a proposal."""
+    first, second = called(first_epoch, "MaceProposalCalculation")
+    process = instantiate_process(get_manager().get_runner(), epoch_builder())
+    process.setup()
+    process.ctx.proposal = first
+    others = {node.inputs.structure.uuid: node for node in called(first_epoch, "VaspLabelWorkChain")}
+    for k in range(2):
+        process.ctx[f"label_{k}"] = others[second.outputs.structures[f"walker_{k}"].uuid]
+    code = process.decide()
+    assert code.status == CODES.ERROR_DECISION_FAILED.status
+    assert "not of the configuration that was proposed" in code.message
+    # the control: with its own labels the same step decides
+    for k in range(2):
+        process.ctx[f"label_{k}"] = others[first.outputs.structures[f"walker_{k}"].uuid]
+    process.ctx.cycle = 1
+    assert process.decide() is None

@@ -128,3 +128,14 @@ def test_epoch_that_fails_ends_the_run_and_keeps_its_record(builder_of, finished
     assert "Epoch 0 failed" in node.exit_message
     assert "2 labels in a row failed" in node.exit_message
     assert len(called(node, "record_unlabelled")) == 2
+
+
+def test_training_that_does_not_run_ends_the_run(builder_of, finished, computer) -> None:
+    """Fails where a broken interpreter on the compute node passes for a training without gain."""
+    builder = builder_of()
+    builder.fine_tune.code = orm.InstalledCode(label="broken", computer=computer, filepath_executable="false").store()
+    with enable_caching():
+        _, node = run_get_node(builder)
+    assert node.exit_status == CODES.ERROR_FINE_TUNE_FAILED.status
+    assert "before epoch 1 failed" in node.exit_message
+    assert "exit code 300" in node.exit_message
