@@ -50,8 +50,11 @@ def write_summary(run: orm.WorkChainNode, folder: Path) -> None:
     outputs = {name: getattr(run.outputs, name).uuid for name in ("model", "history", "length")}
     outputs |= {name: [node.uuid for node in getattr(run.outputs, name).values()] for name in ("walkers", "datasets")}
     history = run.outputs.history.get_dict()
-    for epoch, node in zip(history["epochs"], find_children(run, "epoch_").values(), strict=False):
-        epoch |= {"uuid": node.uuid, "model": node.inputs.model.uuid, "dataset": node.outputs.dataset.uuid}
+    children = find_children(run, "epoch_")
+    for epoch in history["epochs"]:
+        node = children.get(f"epoch_{epoch['epoch']:04d}")  # none where an earlier run has done it
+        if node is not None:
+            epoch |= {"uuid": node.uuid, "model": node.inputs.model.uuid, "dataset": node.outputs.dataset.uuid}
     stand_in = run.outputs.walkers.walker_0.base.attributes.get("stand_in")
     content = {"uuid": run.uuid, "pk": run.pk, "target_is_a_stand_in": stand_in, "outputs": outputs, **history}
     (folder / "summary.json").write_text(json.dumps(content, indent=1))
@@ -71,7 +74,7 @@ def main() -> int:
     # a log file has no width of its own
     console = Console(width=None if sys.stdout.isatty() else 110)
     runs = find_runs()
-    is_interrupted = bool(runs) and not runs[-1].is_terminated and not arguments.fresh
+    is_interrupted = bool(runs) and not runs[-1].is_finished_ok and not arguments.fresh
     earlier = runs[-1] if is_interrupted else None
     if earlier is not None:
         console.print(f"Going on from run {earlier.pk}, which was interrupted.")

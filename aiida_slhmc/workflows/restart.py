@@ -27,9 +27,9 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     if node.process_class is not SlhmcWorkChain:
         raise ValueError(f"{node.process_label}<{node.pk}> is not a run of SlhmcWorkChain")
     builder = node.get_builder_restart()
-    epochs = [child for child in find_children(node, "epoch_").values() if child.is_finished_ok]
+    epochs = {name: child for name, child in find_children(node, "epoch_").items() if child.is_finished_ok}
     if label_budget is None:
-        spent = [child.outputs.summary["labels"] + child.outputs.summary["failed_labels"] for child in epochs]
+        spent = [child.outputs.summary["labels"] + child.outputs.summary["failed_labels"] for child in epochs.values()]
         label_budget = node.inputs.label_budget.value - sum(spent)
     if label_budget < 1:
         raise ValueError(f"{node.process_label}<{node.pk}> has spent its label budget; give `label_budget` to go on")
@@ -40,15 +40,17 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     return builder
 
 
-def _set_state(builder: Any, node: orm.WorkChainNode, epochs: list[orm.ProcessNode]) -> None:
+def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.ProcessNode]) -> None:
     """Put the state after the last finished epoch into the builder."""
     models = [usable_model(child) for child in find_children(node, "fine_tune_").values()]
     adapted = [child for child in find_children(node, "adapt_").values() if child.is_finished_ok]
     blocks: list[Any] = [block for _, block in sorted(builder.datasets.items())]
-    blocks += [child.outputs.dataset for child in epochs if "dataset" in child.outputs]
-    builder.walkers = dict(epochs[-1].outputs.walkers.items())
+    blocks += [child.outputs.dataset for child in epochs.values() if "dataset" in child.outputs]
+    last = list(epochs.values())[-1]
+    builder.walkers = dict(last.outputs.walkers.items())
+    builder.summaries = dict(builder.summaries) | {name: child.outputs.summary for name, child in epochs.items()}
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
-    builder.first_epoch = orm.Int(epochs[-1].inputs.epoch.value + 1)
+    builder.first_epoch = orm.Int(last.inputs.epoch.value + 1)
     for model in filter(None, models):
         builder.model = model
     if adapted:

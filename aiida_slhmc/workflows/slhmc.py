@@ -54,6 +54,9 @@ class SlhmcWorkChain(WorkChain):
         spec.input_namespace(
             "datasets", valid_type=DatasetData, dynamic=True, required=False, help="Blocks of an earlier run."
         )
+        spec.input_namespace(
+            "summaries", valid_type=orm.Dict, dynamic=True, required=False, help="Those of an earlier run's epochs."
+        )
         spec.input(
             "first_epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number of the first epoch (restarts)."
         )
@@ -91,7 +94,9 @@ class SlhmcWorkChain(WorkChain):
         spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
         spec.output_namespace("datasets", valid_type=DatasetData, dynamic=True, help="All blocks, old and new.")
         spec.output("length", valid_type=orm.Dict, help="The proposal length for a next epoch.")
-        spec.output("history", valid_type=orm.Dict, required=False, help="The epochs' summaries.")
+        spec.output(
+            "history", valid_type=orm.Dict, required=False, help="The epochs' summaries, an earlier run's included."
+        )
         spec.exit_code(
             401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
         )
@@ -211,7 +216,8 @@ class SlhmcWorkChain(WorkChain):
             self.out(f"walkers.walker_{k}", orm.load_node(uuid))
         for i, uuid in enumerate(self.ctx.blocks):
             self.out(f"datasets.block_{i:04d}", orm.load_node(uuid))
-        epochs = {name: node.outputs.summary for name, node in find_children(self.node, "epoch_").items()}
+        epochs = dict(self.inputs.get("summaries", {}))
+        epochs |= {name: node.outputs.summary for name, node in find_children(self.node, "epoch_").items()}
         if epochs:
             self.out("history", run_once(self, summarise_run, "summarise_run", epochs).outputs.result)
 
