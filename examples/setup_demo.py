@@ -53,10 +53,11 @@ def code(label: str, executable: Path, plugin: str, computer: orm.Computer) -> o
 
 def potential_family() -> str:
     """Header-only dummies in the place of POTCARs, which may not be shared; only the stand-in accepts them."""
-    if not PotcarData.get_potcar_groups(filter_elements=["Ti", "O"]):
+    if POTENTIAL_FAMILY not in [group.label for group in PotcarData.get_potcar_groups()]:
         with tempfile.TemporaryDirectory() as folder:
             write_potcar_family(Path(folder))
-            PotcarData.upload_potcar_family(folder, POTENTIAL_FAMILY, "Dummies for the stand-in; no POTCARs of VASP")
+            description = "Dummies for the stand-in; no POTCARs of VASP"
+            PotcarData.upload_potcar_family(folder, POTENTIAL_FAMILY, description, stop_if_existing=False)
     return POTENTIAL_FAMILY
 
 

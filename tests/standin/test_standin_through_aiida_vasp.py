@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +17,6 @@ from aiida_slhmc.standin.misbehave import DELAY, FAILURE, MODES
 from aiida_slhmc.standin.potential import VARIANTS, evaluate
 
 KB = 1602.176634  # kB per eV/Å³
-FAMILY = "standin-dummies"
 SETTINGS = {
     "poscar_precision": 16,
     "parser_settings": {
@@ -42,14 +40,9 @@ EXIT_STATUS = {
 
 
 @pytest.fixture
-def label(aiida_profile, aiida_localhost, aiida_code_installed, potcar_family: Path, program: Path):
+def label(vasp_code, family: str):
     """Function that labels atoms through VaspCalculation and returns the finished node."""
-    aiida_localhost.set_minimum_job_poll_interval(0.0)
-    aiida_localhost.configure(safe_interval=0.0, use_login_shell=False)
-    code = aiida_code_installed(label="standin", default_calc_job_plugin="vasp.vasp", filepath_executable=str(program))
     potcar_data = DataFactory("vasp.potcar")
-    if FAMILY not in [group.label for group in potcar_data.get_potcar_groups()]:
-        potcar_data.upload_potcar_family(potcar_family, FAMILY, "dummies")
 
     def run(atoms: Atoms, environment: dict[str, str] | None = None, **incar: Any) -> orm.CalcJobNode:
         structure = orm.StructureData(ase=atoms)
@@ -58,11 +51,11 @@ def label(aiida_profile, aiida_localhost, aiida_code_installed, potcar_family: P
         exports = "\n".join(f"export {key}={value}" for key, value in (environment or {}).items())
         _, node = run_get_node(
             CalculationFactory("vasp.vasp"),
-            code=code,
+            code=vasp_code,
             structure=structure,
             kpoints=kpoints,
             parameters=orm.Dict({"encut": 500, "ediff": 1e-6, "ismear": 0, "sigma": 0.05, **incar}),
-            potential=potcar_data.get_potcars_from_structure(structure, FAMILY, mapping={"Ti": "Ti_pv", "O": "O"}),
+            potential=potcar_data.get_potcars_from_structure(structure, family, mapping={"Ti": "Ti_pv", "O": "O"}),
             settings=orm.Dict(SETTINGS),
             metadata={
                 "options": {
