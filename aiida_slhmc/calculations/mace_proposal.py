@@ -15,7 +15,7 @@ from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.kernel.parameters import KernelParameters
 from aiida_slhmc.worker.propose import PROPOSALS_FILE, STATES_FILE
 
-__all__ = ("MaceProposalCalculation", "sorted_walkers")
+__all__ = ("MaceProposalCalculation", "check_walkers", "sorted_walkers")
 
 
 class MaceProposalCalculation(WorkerCalculation):
@@ -80,6 +80,15 @@ def sorted_walkers(namespace: Any) -> list[tuple[int, Any]]:
     return sorted((int(name.removeprefix("walker_")), node) for name, node in namespace.items())
 
 
+def check_walkers(port: str, walkers: dict[str, Any]) -> str | None:
+    """Why *walkers* cannot advance together, or None: numbers without gaps, the same atoms in the same order."""
+    if not walkers or set(walkers) != {f"walker_{k}" for k in range(len(walkers))}:
+        return f"{port} must be named walker_0, walker_1, … without gaps, got: {', '.join(walkers) or 'none'}"
+    if len({node.base.attributes.get("species") for node in walkers.values()}) > 1:
+        return "all walkers must have the same atoms in the same order"
+    return None
+
+
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
     try:
         KernelParameters(**node.get_dict())
@@ -94,14 +103,11 @@ def _validate_length(node: orm.Dict, _: Any) -> str | None:
 
 
 def _validate_inputs(inputs: Any, namespace: Any) -> str | None:
-    """Walkers are numbered from 0 without gaps and share their species, which the model knows."""
+    """The walkers can advance together, and the model knows their elements."""
     if "states" not in namespace or "states" not in inputs:
         return None
     states = inputs["states"]
-    if not states or set(states) != {f"walker_{k}" for k in range(len(states))}:
-        return f"states must be named walker_0, walker_1, … without gaps, got: {', '.join(states) or 'none'}"
-    if len({node.base.attributes.get("species") for node in states.values()}) > 1:
-        return "all walkers must have the same atoms in the same order"
-    if "model" not in inputs:
-        return None
+    message = check_walkers("states", states)
+    if message or "model" not in inputs:
+        return message
     return missing_elements(inputs["model"], set(states["walker_0"].base.attributes.get("elements")))

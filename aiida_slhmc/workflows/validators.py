@@ -6,6 +6,7 @@ from typing import Any
 
 from aiida import orm
 
+from aiida_slhmc.calculations.mace_proposal import check_walkers
 from aiida_slhmc.calculations.worker_calculation import missing_elements
 from aiida_slhmc.kernel.adaptation import AcceptanceRule
 from aiida_slhmc.targets.base import load_target
@@ -54,11 +55,12 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
     walkers = inputs.get("walkers") or {}
     if "walkers" not in namespace or (not walkers and not namespace["walkers"].required):
         return None
-    if not walkers or set(walkers) != {f"walker_{k}" for k in range(len(walkers))}:
-        return f"walkers must be named walker_0, walker_1, … without gaps, got: {', '.join(walkers) or 'none'}"
+    message = check_walkers("walkers", walkers)
+    if message:
+        return message
     if not all(node.is_labelled for node in walkers.values()):
         return "all walkers must be labelled: their energies enter the Metropolis test"
-    for key in ("species", "functional", "engine"):
+    for key in ("functional", "engine"):
         values = {node.base.attributes.get(key) for node in walkers.values()}
         if len(values) > 1:
             return f"all walkers must have the same {key}, got {sorted(map(str, values))}"

@@ -111,7 +111,7 @@ def _other(kind: str) -> Any:
     [
         ("functional", "the same functional, got .*hse06.*pbe"),
         ("engine", "the same engine, got .*vasp"),
-        ("species", "the same species, got"),
+        ("species", "the same atoms in the same order"),
         ("unlabelled", "must be labelled"),
     ],
 )
