@@ -53,7 +53,9 @@ class Profile:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.environment = os.environ | {"AIIDA_PATH": str(folder), "OMP_NUM_THREADS": "1"}
+        # the daemon looks for `verdi` on the path
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        self.environment = os.environ | {"AIIDA_PATH": str(folder), "OMP_NUM_THREADS": "1", "PATH": path}
         self.verdi("presto", "-p", "crash", "--use-zeromq", "-n", profile=False)
         self.verdi("config", "set", "runner.poll.interval", "1")
         self.verdi("run", str(ROOT / "examples" / "setup_demo.py"))
