@@ -94,7 +94,7 @@ class Profile:
                 environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if marker in environment.split(b"\0") and b"daemon" in command:
+            if marker in environment and b"\0daemon\0" in command:
                 found.append(int(entry.name))
         return found
 
