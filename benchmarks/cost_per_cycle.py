@@ -16,6 +16,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 from aiida import load_profile, orm
@@ -72,14 +73,16 @@ class PlainLoop:
         return subprocess.Popen(command, cwd=job, stdout=subprocess.DEVNULL), job
 
     def labels(self, name: str, positions: np.ndarray) -> list[float]:
-        """Energies of all walkers' configurations, labelled at the same time; forces and stress are parsed too."""
+        """Energies of all walkers' configurations, labelled at the same time; forces are parsed too."""
         started = [self.start_label(f"{name}_{k}", positions[k]) for k in range(len(positions))]
         energies = []
         for process, job in started:
             assert process.wait() == 0
-            atoms = read(job / "vasprun.xml")
-            atoms.get_forces(), atoms.get_stress()
-            energies.append(atoms.get_potential_energy(force_consistent=True))
+            calculation = ElementTree.parse(job / "vasprun.xml").find("calculation")
+            assert calculation is not None
+            rows = [[float(x) for x in v.text.split()] for v in calculation.findall("varray[@name='forces']/v")]
+            assert np.shape(rows) == positions.shape[1:]
+            energies.append(float(calculation.findtext("energy/i[@name='e_fr_energy']")))
         return energies
 
     def propose(self, cycle: int, positions: np.ndarray) -> dict[str, np.ndarray]:
