@@ -75,7 +75,9 @@ def _render(state: RunState) -> Group:
     left = state.time_left()
     words = "" if left is None else f", about {_duration(left)} left"
     bar = ProgressBar(total=state.label_budget, completed=state.labels, width=60)
-    return Group(table, bar, Text(f"{state.labels}/{state.label_budget} labels{words}; {state.activity}"))
+    text = f"{state.labels}/{state.label_budget} labels{words}; {state.activity}"
+    # a bar does not end its line, so it comes last
+    return Group(table, Text(text), bar)
 
 
 def epoch_table(history: dict[str, Any]) -> Table:
