@@ -29,15 +29,12 @@ from aiida_slhmc.worker.dataset import Frame, Split, frame_graphs, read_block, s
 from aiida_slhmc.worker.elements import model_elements
 from aiida_slhmc.worker.evaluation import Errors, evaluate, make_batches, make_loss, predict_energies
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
+from aiida_slhmc.worker.job import is_out_of_memory
 from aiida_slhmc.worker.references import References, fit, get_atomic_energies, set_atomic_energies
 from aiida_slhmc.worker.training import TrainingResult, train
 
 STATUS = {"early_stopping": "finished", "max_epochs": "finished"}  # other stop reasons are their own status
 WITH_MODEL = ("finished", "no_improvement", "walltime", "diverged")
-OUT_OF_MEMORY: tuple[type[BaseException], ...] = (
-    MemoryError,
-    getattr(torch, "OutOfMemoryError", torch.cuda.OutOfMemoryError),
-)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,7 +55,7 @@ def run(folder: Path) -> dict[str, Any]:
     except ValueError as exception:
         metrics = _failure("invalid_input", exception)
     except Exception as exception:
-        if not _is_out_of_memory(exception):
+        if not is_out_of_memory(exception):
             raise
         metrics = _failure("out_of_memory", exception)
     metrics["versions"] = {"mace": mace.__version__, "torch": str(torch.__version__), "numpy": np.__version__}
@@ -214,14 +211,6 @@ def _metrics(
 def _failure(status: str, exception: BaseException) -> dict[str, Any]:
     traceback.print_exception(exception)
     return {"status": status, "message": str(exception) or type(exception).__name__}
-
-
-def _is_out_of_memory(exception: BaseException) -> bool:
-    """Whether memory ran out; torch's allocator on the CPU says so with a plain RuntimeError."""
-    if isinstance(exception, OUT_OF_MEMORY):
-        return True
-    text = str(exception).lower()
-    return isinstance(exception, RuntimeError) and ("can't allocate memory" in text or "not enough memory" in text)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

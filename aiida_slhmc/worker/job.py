@@ -52,10 +52,12 @@ def single_thread() -> None:
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether *error* says that the memory of the machine or the GPU ran out."""
-    if isinstance(error, MemoryError):
+    # torch's own class by its name: this module does not import torch
+    if isinstance(error, MemoryError) or any(base.__name__ == "OutOfMemoryError" for base in type(error).__mro__):
         return True
     text = str(error).lower()
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "can't allocate memory" in text)
+    signs = ("out of memory", "can't allocate memory", "not enough memory")
+    return isinstance(error, RuntimeError) and any(sign in text for sign in signs)
 
 
 def run_worker(task: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:

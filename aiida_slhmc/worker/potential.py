@@ -6,10 +6,11 @@ from typing import cast
 
 import numpy as np
 import torch
-from mace.data import AtomicData, Configuration
-from mace.tools import AtomicNumberTable
+from ase import Atoms
 from mace.tools.torch_geometric.batch import Batch
 from numpy.typing import NDArray
+
+from aiida_slhmc.worker.dataset import make_graph
 
 Array = NDArray[np.float64]
 
@@ -37,8 +38,6 @@ class MacePotential:
         self.model = model
         self.numbers = numbers
         self.cells = cells
-        self._table = AtomicNumberTable(known)
-        self._cutoff = float(cast(torch.Tensor, model.r_max))
         self._device = next(model.parameters()).device
 
     def __call__(self, positions: Array) -> tuple[Array, Array]:
@@ -46,7 +45,11 @@ class MacePotential:
 
         :param positions: (n_walkers, n_atoms, 3) in Å; need not be wrapped into the cell.
         """
-        graphs = [self._graph(*pair) for pair in zip(positions, self.cells, strict=True)]
+        images = [
+            Atoms(numbers=self.numbers, positions=walker, cell=cell, pbc=True)
+            for walker, cell in zip(positions, self.cells, strict=True)
+        ]
+        graphs = [make_graph(atoms, self.model) for atoms in images]
         batch = Batch.from_data_list(graphs).to(self._device)
         output = self.model(batch.to_dict(), compute_force=True, compute_stress=False)
         energies = output["energy"].detach().cpu().numpy()
@@ -56,14 +59,3 @@ class MacePotential:
         """Two throw-away calls: TorchScript optimises in the first ones, whose last bits differ from later calls'."""
         for _ in range(2):
             self(positions)
-
-    def _graph(self, positions: Array, cell: Array) -> AtomicData:
-        configuration = Configuration(
-            atomic_numbers=self.numbers,
-            positions=positions,
-            properties={},
-            property_weights={},
-            cell=cell,
-            pbc=(True, True, True),
-        )
-        return AtomicData.from_config(configuration, z_table=self._table, cutoff=self._cutoff)

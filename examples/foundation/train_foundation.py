@@ -24,6 +24,7 @@ from ase.io import read, write
 from ase.spacegroup import crystal
 
 from aiida_slhmc.standin.potential import SPECIES, VARIANTS, evaluate, run_lammps, setup_commands
+from aiida_slhmc.worker.import_model import import_mace_model
 
 POTENTIAL = VARIANTS["matsui_akaogi"]
 # name, temperature in K, LAMMPS ensemble, number of frames
@@ -127,7 +128,7 @@ def main() -> None:
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     make_data(folder)
-    train(folder)
+    import_mace_model(train(folder), folder / "foundation.safetensors")
 
 
 if __name__ == "__main__":
