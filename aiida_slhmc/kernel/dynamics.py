@@ -1,7 +1,10 @@
-"""Momenta and the leapfrog integrator.
+"""Momenta and the leapfrog integrator, in generalised coordinates.
 
-Every function takes a leading batch of any shape: positions, momenta and forces are (..., n_atoms, 3),
-masses (n_atoms,). One walker is (n_atoms, 3), all walkers in lock-step (n_walkers, n_atoms, 3).
+What the coordinates are, an ensemble says (`ensembles.py`): the atoms' positions in NVT, their positions in the
+reference cell and the strain in NPT. The masses are constant and the Hamiltonian separable in both, so one integrator
+serves both. Every function takes a leading batch of any shape: coordinates, momenta and forces are
+(..., n_coordinates), masses (n_coordinates,). One walker is (n_coordinates,), all walkers in lock-step (n_walkers,
+n_coordinates).
 """
 
 from __future__ import annotations
@@ -17,25 +20,25 @@ from aiida_slhmc.kernel.units import AMU_ANGSTROM2_PER_FS2_IN_EV, thermal_energy
 __all__ = ("EnergyAndForces", "Phase", "draw_momenta", "jittered_steps", "kinetic_energy", "leapfrog")
 
 Array = NDArray[np.float64]
-# positions (..., n_atoms, 3) in Å -> energies (...) in eV and forces (..., n_atoms, 3) in eV/Å
+# coordinates (..., n_coordinates) -> Φ (...) in eV and −∂Φ/∂q (..., n_coordinates) in eV per unit of q
 EnergyAndForces = Callable[[Array], tuple[Array, Array]]
 
 
 class Phase(NamedTuple):
-    """A point of phase space with the energy and forces there.
+    """A point of phase space with the energy Φ and the forces −∂Φ/∂q there.
 
-    ``positions`` (..., n_atoms, 3) in Å, ``momenta`` likewise in amu Å/fs, ``energy`` (...) in eV,
-    ``forces`` (..., n_atoms, 3) in eV/Å.
+    ``coordinates`` q (..., n_coordinates): Å for atoms, no unit for strain; ``momenta`` p likewise in amu Å/fs (strain:
+    amu Å²/fs); ``energy`` (...) in eV, ``forces`` (..., n_coordinates) in eV per unit of q.
     """
 
-    positions: Array
+    coordinates: Array
     momenta: Array
     energy: Array
     forces: Array
 
 
 def draw_momenta(generator: np.random.Generator, masses: Array, temperature: float) -> Array:
-    """Momenta of one walker, p_i ~ N(0, m_i k_B T), with the total momentum removed.
+    """Momenta of one walker's atoms, p_i ~ N(0, m_i k_B T), with the total momentum removed.
 
     The projection p_i ← p_i − m_i Σp/Σm gives the Maxwell distribution on the 3N − 3 degrees of
     freedom that are left (the velocity of the centre of mass is zero).
@@ -50,8 +53,8 @@ def draw_momenta(generator: np.random.Generator, masses: Array, temperature: flo
 
 
 def kinetic_energy(momenta: Array, masses: Array) -> Array:
-    """K = Σ_i |p_i|² / 2m_i in eV, shape (...) for momenta (..., n_atoms, 3)."""
-    return AMU_ANGSTROM2_PER_FS2_IN_EV * np.sum(momenta**2 / (2 * masses[:, None]), axis=(-2, -1))
+    """K = Σ_i p_i² / 2m_i in eV, shape (...) for momenta (..., n_coordinates)."""
+    return AMU_ANGSTROM2_PER_FS2_IN_EV * np.sum(momenta**2 / (2 * masses), axis=-1)
 
 
 def jittered_steps(generator: np.random.Generator, n_steps: int, jitter: float) -> int:
@@ -71,24 +74,24 @@ def jittered_steps(generator: np.random.Generator, n_steps: int, jitter: float) 
 def leapfrog(start: Phase, masses: Array, timestep: float, n_steps: int, potential: EnergyAndForces) -> Phase:
     """Velocity Verlet: *n_steps* of
 
-        p ← p + F(r) Δt/2,   r ← r + p/m Δt,   p ← p + F(r) Δt/2.
+        p ← p − ∂Φ/∂q Δt/2,   q ← q + p/m Δt,   p ← p − ∂Φ/∂q Δt/2.
 
     | symbol | variable | unit |
     |---|---|---|
-    | r | ``start.positions`` | Å |
-    | p | ``start.momenta`` | amu Å/fs |
-    | F | ``potential(r)[1]`` | eV/Å |
-    | m | ``masses`` | amu |
+    | q | ``start.coordinates`` | Å (atoms), none (strain) |
+    | p | ``start.momenta`` | amu Å/fs (atoms), amu Å²/fs (strain) |
+    | −∂Φ/∂q | ``potential(q)[1]`` | eV/Å (atoms), eV (strain) |
+    | m | ``masses`` | amu (atoms), amu Å² (strain) |
     | Δt | ``timestep`` | fs |
 
     The map is reversible (flip p, run again, and the start is reached) and preserves volume in phase
     space, whatever the potential; both are what makes the Metropolis test exact.
     """
-    positions, momenta, energy, forces = start
+    coordinates, momenta, energy, forces = start
     half_kick = 0.5 * timestep / AMU_ANGSTROM2_PER_FS2_IN_EV
     for _ in range(n_steps):
         momenta = momenta + half_kick * forces
-        positions = positions + timestep * momenta / masses[:, None]
-        energy, forces = potential(positions)
+        coordinates = coordinates + timestep * momenta / masses
+        energy, forces = potential(coordinates)
         momenta = momenta + half_kick * forces
-    return Phase(positions, momenta, energy, forces)
+    return Phase(coordinates, momenta, energy, forces)

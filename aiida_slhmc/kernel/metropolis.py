@@ -30,23 +30,27 @@ class Decision(NamedTuple):
 
 
 def energy_change(
-    target: tuple[float, float], model: tuple[float, float], kinetic: tuple[float, float]
+    target: tuple[float, float],
+    model: tuple[float, float],
+    kinetic: tuple[float, float],
+    cell: tuple[float, float] = (0.0, 0.0),
 ) -> EnergyChange:
-    """ΔH = ΔV_T + ΔK = (ΔV_M + ΔK) + Δ(V_T − V_M), each Δ the proposal's minus the state's value.
+    """ΔH = ΔV_T + ΔK + ΔC = (ΔV_M + ΔK + ΔC) + Δ(V_T − V_M), each Δ the proposal's minus the state's value.
 
     | symbol | variable | meaning |
     |---|---|---|
     | V_T | ``target`` | target energies (state, proposal) in eV |
     | V_M | ``model`` | energies of the proposing model (state, proposal) in eV |
-    | K | ``kinetic`` | kinetic energies (first, last) in eV |
+    | K | ``kinetic`` | kinetic energies (first, last) in eV, the cell's included |
+    | C | ``cell`` | Φ − V (state, proposal) in eV: zero in NVT, see :class:`~aiida_slhmc.kernel.ensembles.Npt` |
 
     The first bracket is the integration error and asks for a smaller time step; the second is the mismatch
     of model and target and asks for a better model. Only the sum decides.
     """
     delta_target = target[1] - target[0]
     delta_model = model[1] - model[0]
-    delta_kinetic = kinetic[1] - kinetic[0]
-    return EnergyChange(delta_target + delta_kinetic, delta_model + delta_kinetic, delta_target - delta_model)
+    delta_rest = kinetic[1] - kinetic[0] + cell[1] - cell[0]
+    return EnergyChange(delta_target + delta_rest, delta_model + delta_rest, delta_target - delta_model)
 
 
 def acceptance_probability(delta_h: float, temperature: float) -> float:
