@@ -10,12 +10,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ("RECOVERABLE_TAGS", "check_label", "check_parameters", "functional_name")
+__all__ = ("RECOVERABLE_TAGS", "check_label", "check_parameters", "functional_name", "tags_per_site")
 
 # what moves the energy by no more than the electronic convergence: the way to the ground state, not the ground state
 RECOVERABLE_TAGS = frozenset(
     {"algo", "nelm", "nelmdl", "amix", "bmix", "amin", "amix_mag", "bmix_mag", "icharg", "istart"}
 )
+
+# one value, or three, for each site in POSCAR's order
+_TAGS_PER_SITE = frozenset({"magmom", "m_constr"})
 
 _GGA_NAMES = {"pe": "pbe", "ps": "pbesol", "ca": "lda", "rp": "rpbe", "91": "pw91", "am": "am05"}
 
@@ -62,6 +65,11 @@ def functional_name(parameters: dict[str, Any]) -> str:
     if tags.get("ldau"):
         base += "+u"
     return base
+
+
+def tags_per_site(parameters: dict[str, Any]) -> list[str]:
+    """The given INCAR tags, in capitals, whose values would belong to other sites after a change of order."""
+    return sorted(str(key).upper() for key in parameters if str(key).lower() in _TAGS_PER_SITE)
 
 
 def check_label(misc: dict[str, Any], n_atoms: int) -> str | None:

@@ -22,8 +22,14 @@ from aiida_vasp.data.potcar import PotcarData
 
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.targets.base import Target
-from aiida_slhmc.targets.label_policy import check_parameters
-from aiida_slhmc.targets.vasp_label import change_electronic_settings, read_vasp_label
+from aiida_slhmc.targets.label_policy import check_parameters, tags_per_site
+from aiida_slhmc.targets.site_order import group_sites, is_grouped
+from aiida_slhmc.targets.vasp_label import (
+    NOT_A_LABEL,
+    OTHER_STRUCTURE,
+    change_electronic_settings,
+    read_vasp_label,
+)
 
 __all__ = ("VaspLabelWorkChain", "VaspTarget")
 
@@ -43,8 +49,10 @@ CONVERGENCE_RECOVERIES: tuple[dict[str, Any], ...] = (
 
 
 class VaspLabelWorkChain(BaseRestartWorkChain):
-    """Label one structure with VASP: run, recover where the policy allows it, read the label.
+    """Label one structure with VASP, its sites in any order: run, recover where the policy allows it, read the label.
 
+    Where sites of one kind are scattered, VASP gets them grouped (``group_sites``): INCAR tags with one value for each
+    species (LDAUU, …) follow the order in which the species first appear. The label is in the structure's own order.
     Recovery may change ALGO, mixing, NELM and the starting density, nothing that moves the energy.
     """
 
@@ -56,6 +64,7 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
         super().define(spec)
         inputs = ("structure", "code", "kpoints", "potential", "settings")
         spec.expose_inputs(VaspCalculation, include=inputs)
+        spec.inputs["structure"].valid_type = orm.StructureData
         spec.inputs["settings"].required = True
         spec.inputs["settings"].validator = _validate_settings
         spec.input("parameters", valid_type=orm.Dict, validator=_validate_parameters, help="INCAR tags.")
@@ -63,11 +72,14 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
         spec.inputs["max_iterations"].default = lambda: orm.Int(4)
         spec.outline(
             cls.setup,
+            cls.prepare_structure,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.read_label,
         )
         spec.output("label", valid_type=ConfigurationData, help="The labelled configuration.")
-        spec.exit_code(420, "ERROR_NOT_A_LABEL", message="VASP finished, but its output is not a label: {reason}.")
+        spec.exit_code(
+            NOT_A_LABEL, "ERROR_NOT_A_LABEL", message="VASP finished, but its output is not a label: {reason}."
+        )
         spec.exit_code(
             421,
             "ERROR_NOT_CONVERGED",
@@ -79,6 +91,17 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
             "ERROR_VASP_FAILED",
             message="VASP failed twice: {reason}. Look at the calculation's retrieved files.",
         )
+        spec.exit_code(
+            OTHER_STRUCTURE,
+            "ERROR_OTHER_STRUCTURE",
+            message="The output belongs to another structure than the one to label: {reason}. There is no label.",
+        )
+        spec.exit_code(
+            424,
+            "ERROR_TAG_PER_SITE",
+            message="{tags} has a value for each site, and the structure's sites have to be put in another order for "
+            "VASP. Group the sites of the starting structure by element, and the values with them.",
+        )
 
     def setup(self) -> None:
         """Prepare the inputs of the first calculation."""
@@ -88,6 +111,16 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
         self.ctx.inputs = AttributeDict(self.exposed_inputs(VaspCalculation))
         self.ctx.inputs.parameters = self.inputs.parameters
         self.ctx.inputs.metadata = {"options": self.inputs.options.get_dict()}
+
+    def prepare_structure(self) -> ExitCode | None:
+        """Group the sites for the calculation where they are not grouped."""
+        if is_grouped(self.inputs.structure):
+            return None
+        tags = tags_per_site(self.inputs.parameters.get_dict())
+        if tags:
+            return self.exit_codes.ERROR_TAG_PER_SITE.format(tags=", ".join(tags))
+        self.ctx.inputs.structure = group_sites(self.inputs.structure)
+        return None
 
     @process_handler(priority=100, exit_codes=[VaspCalculation.exit_codes.ERROR_ELECTRONIC_NOT_CONVERGED])
     def handle_not_converged(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
@@ -122,8 +155,13 @@ class VaspLabelWorkChain(BaseRestartWorkChain):
         """Read and judge the label of the calculation that succeeded."""
         node = self.ctx.children[-1]
         label, outcome = read_vasp_label.run_get_node(
-            structure=node.inputs.structure, parameters=node.inputs.parameters, misc=node.outputs.misc
+            structure=self.inputs.structure,
+            calculated=node.inputs.structure,
+            parameters=node.inputs.parameters,
+            misc=node.outputs.misc,
         )
+        if outcome.exit_status == OTHER_STRUCTURE:
+            return self.exit_codes.ERROR_OTHER_STRUCTURE.format(reason=outcome.exit_message)
         if not outcome.is_finished_ok:
             return self.exit_codes.ERROR_NOT_A_LABEL.format(reason=outcome.exit_message)
         self.out("label", label)

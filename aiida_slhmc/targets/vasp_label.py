@@ -9,26 +9,37 @@ from ase.units import GPa
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.standin import STANDIN_VERSION
 from aiida_slhmc.targets.label_policy import RECOVERABLE_TAGS, check_label, functional_name
+from aiida_slhmc.targets.site_order import check_order, original_order, site_order
 
-__all__ = ("change_electronic_settings", "read_vasp_label")
+__all__ = ("NOT_A_LABEL", "OTHER_STRUCTURE", "change_electronic_settings", "read_vasp_label")
+
+# exit statuses, the same as the label work chain's
+NOT_A_LABEL = 420
+OTHER_STRUCTURE = 423
 
 
 @calcfunction
-def read_vasp_label(structure: orm.StructureData, parameters: orm.Dict, misc: orm.Dict) -> ConfigurationData | ExitCode:
+def read_vasp_label(
+    structure: orm.StructureData, calculated: orm.StructureData, parameters: orm.Dict, misc: orm.Dict
+) -> ConfigurationData | ExitCode:
     """The label of *structure*: VASP's free energy (TOTEN, what the forces derive from), forces and stress.
 
-    :param structure: the calculation's own input structure; atoms keep its order.
+    :param structure: what to label; the label has its order of atoms and its tags.
+    :param calculated: the calculation's own input structure: the same one, or its sites grouped by ``group_sites``.
     :param parameters: the INCAR tags, which name the functional.
     :param misc: output of VaspCalculation; stress in kB with VASP's sign, the label's in eV/Å³, positive under tension.
     """
     output = misc.get_dict()
+    difference = check_order(structure, calculated)
+    if difference:
+        return ExitCode(OTHER_STRUCTURE, difference)
     problem = check_label(output, len(structure.sites))
     if problem:
-        return ExitCode(420, problem)
+        return ExitCode(NOT_A_LABEL, problem)
     is_stand_in = STANDIN_VERSION in str(output.get("version", ""))
     label = {
         "energy": output["total_energies"]["energy_free"],
-        "forces": output["forces"],
+        "forces": original_order(output["forces"], site_order(structure)),
         "stress": [[-0.1 * GPa * value for value in row] for row in output["stress"]],
         "functional": functional_name(parameters.get_dict()),
         "engine": "vasp-standin" if is_stand_in else "vasp",

@@ -9,9 +9,12 @@ import pytest
 from aiida import orm
 from ase.units import GPa
 from fixtures import label_of
+from interleaved import MIXED
 
 from aiida_slhmc.standin import STANDIN_VERSION
-from aiida_slhmc.targets.vasp_label import change_electronic_settings, read_vasp_label
+from aiida_slhmc.targets import vasp_label
+from aiida_slhmc.targets.site_order import group_sites
+from aiida_slhmc.targets.vasp_label import OTHER_STRUCTURE, change_electronic_settings, read_vasp_label
 
 STATUS = {"finished": True, "electronic_converged": True, "nelm": 60, "last_iteration_index": [1, 14]}
 
@@ -32,9 +35,17 @@ def misc_of(structure: orm.StructureData, version: str) -> dict[str, Any]:
     }
 
 
-def read(structure: orm.StructureData, misc: dict[str, Any], tags: dict[str, Any] | None = None) -> Any:
+def read(
+    structure: orm.StructureData,
+    misc: dict[str, Any],
+    tags: dict[str, Any] | None = None,
+    calculated: orm.StructureData | None = None,
+) -> Any:
     return read_vasp_label.run_get_node(
-        structure=structure, parameters=orm.Dict({"gga": "PE"} if tags is None else tags), misc=orm.Dict(misc)
+        structure=structure,
+        calculated=calculated or structure,
+        parameters=orm.Dict({"gga": "PE"} if tags is None else tags),
+        misc=orm.Dict(misc),
     )
 
 
@@ -50,6 +61,37 @@ def test_label(structure) -> None:
     np.testing.assert_array_equal(label.arrays()["positions"], structure.get_ase().positions)
     attributes = {key: label.base.attributes.get(key) for key in ("functional", "engine", "stand_in")}
     assert attributes == {"functional": "pbe", "engine": "vasp-standin", "stand_in": True}
+
+
+@pytest.mark.parametrize("undone", [True, False])
+def test_label_in_the_original_order(structure, monkeypatch, undone: bool) -> None:
+    """Fails where forces go to other atoms than VASP computed them for, or the tags are lost.
+
+    Negative control: where the permutation is not undone, the forces are far off.
+    """
+    if not undone:
+        monkeypatch.setattr(vasp_label, "original_order", lambda values, _: values)
+    mixed = orm.StructureData(ase=structure.get_ase()[MIXED])
+    tags = {"epoch": 1, "cycle": 2, "walker": 3, "role": "proposal"}
+    mixed.base.attributes.set_many(tags)
+    grouped = group_sites(mixed)
+    label, node = read(mixed, misc_of(grouped, STANDIN_VERSION), calculated=grouped)
+    assert node.is_finished_ok, node.exit_message
+    expected = label_of(mixed.get_ase())
+    worst = np.abs(label.arrays()["forces"] - expected["forces"]).max()
+    assert worst < 1e-9 if undone else worst > 0.1
+    np.testing.assert_allclose(label.arrays()["stress"], expected["stress"], rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(label.arrays()["positions"], mixed.get_ase().positions)
+    np.testing.assert_array_equal(label.arrays()["numbers"], mixed.get_ase().numbers)
+    assert {key: label.base.attributes.get(key) for key in tags} == tags
+
+
+def test_output_of_another_structure(structure) -> None:
+    """Fails where forces in another order, or of other positions, become a label."""
+    mixed = orm.StructureData(ase=structure.get_ase()[MIXED])
+    _, node = read(mixed, misc_of(mixed, STANDIN_VERSION), calculated=mixed)
+    assert node.exit_status == OTHER_STRUCTURE
+    assert "another order" in node.exit_message
 
 
 def test_label_of_vasp_itself(structure) -> None:

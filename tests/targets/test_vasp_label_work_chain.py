@@ -7,11 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from aiida import orm
+from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from fixtures import label_of
+from interleaved import MIXED, triclinic
 
+from aiida_slhmc.targets import vasp
 from aiida_slhmc.targets.vasp import VaspLabelWorkChain
 
 CODES = VaspLabelWorkChain.exit_codes
@@ -32,6 +35,61 @@ def test_success(label, structure) -> None:
     np.testing.assert_allclose(made.arrays()["stress"], expected["stress"], rtol=0, atol=1e-9)
     assert made.creator.process_label == "read_vasp_label"
     assert made.creator.inputs.misc.creator.pk == calculations(node)[0].pk
+
+
+@pytest.fixture
+def mixed(aiida_profile) -> orm.StructureData:
+    """Interleaved Ti2O4 without symmetry, with a place in a run."""
+    made = orm.StructureData(ase=triclinic(MIXED))
+    made.base.attributes.set_many({"epoch": 1, "cycle": 2, "walker": 3, "role": "proposal"})
+    return made.store()
+
+
+def test_interleaved_sites(inputs_of, mixed) -> None:
+    """Fails where VASP gets scattered sites, or the label has VASP's order of atoms; and checks that it could fail."""
+    _, node = run_get_node(VaspLabelWorkChain, **inputs_of() | {"structure": mixed})
+    assert node.is_finished_ok, node.exit_message
+    made, (calculation,) = node.outputs.label, calculations(node)
+    expected = label_of(mixed.get_ase())
+    arrays = made.arrays()
+    assert made.energy == pytest.approx(expected["energy"], abs=1e-9)
+    np.testing.assert_allclose(arrays["forces"], expected["forces"], rtol=0, atol=1e-9)
+    np.testing.assert_allclose(arrays["stress"], expected["stress"], rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(arrays["positions"], mixed.get_ase().positions)
+    np.testing.assert_array_equal(arrays["numbers"], mixed.get_ase().numbers)
+    attributes = made.base.attributes
+    assert [attributes.get(key) for key in ("epoch", "cycle", "walker", "role")] == [1, 2, 3, "proposal"]
+    assert str(calculation.inputs.structure.get_ase().symbols) == "O4Ti2"
+    assert calculation.inputs.structure.creator.inputs.structure.uuid == mixed.uuid
+    # negative control: the forces as VASP wrote them are not the original's
+    raw = np.array(calculation.outputs.misc["forces"])
+    assert np.abs(raw - expected["forces"]).max() > 0.1
+
+
+def test_grouped_sites_are_left_alone(label, structure) -> None:
+    """Fails where a node is made that is not needed."""
+    node = label()
+    assert "group_sites" not in [child.process_label for child in node.called]
+    assert calculations(node)[0].inputs.structure.uuid == structure.uuid
+
+
+def test_tag_per_site_with_interleaved_sites(inputs_of, mixed) -> None:
+    """Fails where MAGMOM's values would silently go to other atoms; grouped sites are the control."""
+    inputs = inputs_of(magmom=[1, 2, 3, 4, 5, 6])
+    _, node = run_get_node(VaspLabelWorkChain, **inputs | {"structure": mixed})
+    assert node.exit_status == CODES.ERROR_TAG_PER_SITE.status
+    assert "MAGMOM" in node.exit_message
+    assert calculations(node) == []
+    assert run_get_node(VaspLabelWorkChain, **inputs)[1].is_finished_ok
+
+
+def test_output_of_another_structure(inputs_of, mixed, monkeypatch) -> None:
+    """Fails where the output of sites in another order than ``group_sites`` makes becomes a label."""
+    monkeypatch.setattr(vasp, "is_grouped", lambda _: True)
+    _, node = run_get_node(VaspLabelWorkChain, **inputs_of() | {"structure": mixed})
+    assert node.exit_status == CODES.ERROR_OTHER_STRUCTURE.status
+    assert "another order" in node.exit_message
+    assert "label" not in node.outputs
 
 
 def test_another_way_to_the_ground_state(label) -> None:
