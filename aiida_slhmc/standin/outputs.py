@@ -15,6 +15,7 @@ from aiida_slhmc.standin.scf import DEFAULT_NELM, Cycle, Energies
 __all__ = ("Result", "banner", "render")
 
 NOTICE = "STAND-IN of aiida-slhmc: rigid-ion potential, not DFT"
+ANALYTIC_NOTICE = "STAND-IN of aiida-slhmc: analytic potential, not DFT"
 CONVERGED = "aborting loop because EDIFF is reached"
 UNCONVERGED = "aborting loop EDIFF was not reached (unconverged)"
 
@@ -25,10 +26,11 @@ class Result:
 
     ``energies`` are converged and in eV, ``forces`` (n_atoms, 3) in eV/Å, ``stress`` (3, 3) in kB with VASP's sign
     (positive: the cell wants to expand), PSTRESS applied to both; ``says_converged`` is what VASP prints, which a
-    failing one may do wrongly.
+    failing one may do wrongly. ``notice`` and ``variant`` tell what played the part of VASP.
     """
 
     inputs: Inputs
+    notice: str
     variant: str
     cycle: Cycle
     says_converged: bool
@@ -42,9 +44,9 @@ class Result:
         return [self.energies.shifted(error) for error in self.cycle.errors]
 
 
-def banner() -> str:
+def banner(notice: str = NOTICE) -> str:
     """The first lines on stdout; aiida-vasp takes a stdout without ``vasp.`` for a VASP that never started."""
-    return f" running on    1 total cores\n vasp.{STANDIN_VERSION}-standin {NOTICE}\n"
+    return f" running on    1 total cores\n vasp.{STANDIN_VERSION}-standin {notice}\n"
 
 
 def render(result: Result) -> dict[str, str]:
@@ -54,12 +56,12 @@ def render(result: Result) -> dict[str, str]:
         "vasprun.xml": vasprun_text(result),
         "OUTCAR": outcar_text(result),
         "OSZICAR": oszicar,
-        "CONTCAR": contcar_text(result.inputs),
-        "stdout": oszicar + f" writing wavefunctions\n {NOTICE}\n",
+        "CONTCAR": contcar_text(result),
+        "stdout": oszicar + f" writing wavefunctions\n {result.notice} (variant {result.variant})\n",
     }
     for name, tag in (("WAVECAR", "LWAVE"), ("CHGCAR", "LCHARG")):
         if result.inputs.incar.flag(tag, True):
-            files[name] = f"{NOTICE}: placeholder for {name}\n"
+            files[name] = f"{result.notice}: placeholder for {name}\n"
     return files
 
 
@@ -93,7 +95,7 @@ def vasprun_text(result: Result) -> str:
     generator = {
         "program": "vasp-standin",
         "version": f"{STANDIN_VERSION}-standin",
-        "subversion": f"{NOTICE} (variant {result.variant})",
+        "subversion": f"{result.notice} (variant {result.variant})",
     }
     parts = ['<?xml version="1.0" encoding="ISO-8859-1"?>\n<modeling>\n <generator>\n']
     parts += [f'  <i name="{key}" type="string">{escape(value)}</i>\n' for key, value in generator.items()]
@@ -119,10 +121,11 @@ def atoms_xml(inputs: Inputs) -> str:
     return head + "".join(rows) + "   </set>\n  </array>\n </atominfo>\n"
 
 
-def contcar_text(inputs: Inputs) -> str:
+def contcar_text(result: Result) -> str:
     """CONTCAR: the structure as it was read, since nothing moves."""
+    inputs = result.inputs
     names, counts = zip(*inputs.groups, strict=True)
-    lines = [NOTICE, "1.0", *(row(vector) for vector in inputs.atoms.cell.array)]
+    lines = [result.notice, "1.0", *(row(vector) for vector in inputs.atoms.cell.array)]
     lines += [" ".join(names), " ".join(str(count) for count in counts), "Direct"]
     lines += [row(position) for position in inputs.atoms.get_scaled_positions(wrap=False)]
     return "\n".join(lines) + "\n"
@@ -160,7 +163,7 @@ def outcar_head(result: Result) -> str:
     """Version, data sets and the INCAR tags that readers look for."""
     inputs = result.inputs
     incar = inputs.incar
-    lines = [f" vasp.{STANDIN_VERSION}-standin {NOTICE} (variant {result.variant})"]
+    lines = [f" vasp.{STANDIN_VERSION}-standin {result.notice} (variant {result.variant})"]
     lines += [f" POTCAR:    {potcar.title}" for potcar in inputs.potcars * 2]  # VASP lists them twice
     lines += [
         f"   number of ions     NIONS = {len(inputs.atoms):6d}",
