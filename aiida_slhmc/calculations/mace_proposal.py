@@ -3,19 +3,32 @@
 from __future__ import annotations
 
 import io
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.common.folders import Folder
 from ase.data import atomic_masses
+from numpy.typing import NDArray
 
 from aiida_slhmc.calculations.worker_calculation import WorkerCalculation, missing_elements
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.kernel.parameters import KernelParameters
+from aiida_slhmc.kernel.ensembles import make_ensemble
+from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.worker.propose import PROPOSALS_FILE, STATES_FILE
 
-__all__ = ("MaceProposalCalculation", "check_walkers", "sorted_walkers")
+__all__ = (
+    "MaceProposalCalculation",
+    "cell_of",
+    "check_reference",
+    "check_walkers",
+    "read_trajectory",
+    "sorted_walkers",
+)
+
+# what an adaptation keeps beside `n_steps` and `timestep`
+ADAPTATION_KEYS = {"state", "rule", "reason"}
 
 
 class MaceProposalCalculation(WorkerCalculation):
@@ -23,7 +36,7 @@ class MaceProposalCalculation(WorkerCalculation):
 
     WORKER_MODULE = "propose"
     OUTPUT_FILE = PROPOSALS_FILE
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     @classmethod
     def define(cls, spec: Any) -> None:
@@ -31,7 +44,18 @@ class MaceProposalCalculation(WorkerCalculation):
         super().define(spec)
         spec.input_namespace("states", valid_type=ConfigurationData, dynamic=True, help="walker_0, walker_1, …")
         spec.input("parameters", valid_type=orm.Dict, validator=_validate_parameters, help=KernelParameters.__doc__)
-        spec.input("length", valid_type=orm.Dict, validator=_validate_length, help="The proposal length: `n_steps`.")
+        spec.input(
+            "trajectory",
+            valid_type=orm.Dict,
+            validator=_validate_trajectory,
+            help="`n_steps` and `timestep` (fs); `state` and `reason` of an adaptation may be there, too.",
+        )
+        spec.input(
+            "reference_structure",
+            valid_type=(orm.StructureData, ConfigurationData),
+            required=False,
+            help="NPT: the structure whose cell strains are measured from, the same for a whole run.",
+        )
         spec.input("epoch", valid_type=orm.Int, help="Number of the epoch; with the cycle it keys the random streams.")
         spec.input("cycle", valid_type=orm.Int, help="Number of the cycle in its epoch.")
         spec.inputs.validator = _validate_inputs
@@ -42,21 +66,27 @@ class MaceProposalCalculation(WorkerCalculation):
         spec.output(
             "proposals",
             valid_type=orm.ArrayData,
-            help="Per walker: `energies` and `kinetic_energies` (n_walkers, 2; start and end) in eV, `positions` (Å), "
-            "`momenta` (amu Å/fs) and `forces` (eV/Å) at the end, (n_walkers, n_atoms, 3), `integration_errors` in eV. "
-            "Attributes: `n_steps`, `epoch`, `cycle`, `seed`, `temperature`.",
+            help="Per walker: the model's `energies`, the `cell_energies` that NPT adds and the `kinetic_energies` "
+            "(n_walkers, 2; start and end) in eV, `positions` (Å), `momenta` (amu Å/fs) and `forces` (eV/Å) at the "
+            "end, (n_walkers, n_atoms, 3), `cells` (Å), `integration_errors` in eV; in NPT also `stresses` (eV/Å³), "
+            "`cell_momenta` (amu Å²/fs) and `reference_cell` (Å). Attributes: `n_steps`, `timestep`, `epoch`, `cycle`, "
+            "`seed`, `temperature`, `ensemble`, and all parameters as `kernel`.",
         )
         spec.exit_code(
             330, "ERROR_NOT_FINITE", message="{reason}. Check the model, for example with a shorter proposal."
         )
         spec.exit_code(331, "ERROR_DIVERGENT", message="The trajectory diverged: {reason}.")
         spec.exit_code(332, "ERROR_MISSING_ELEMENT", message="{reason}. Take a foundation model that has them.")
+        spec.exit_code(333, "ERROR_UNREACHABLE_CELL", message="A walker's cell is not one of this run: {reason}.")
 
     def parameters(self) -> dict[str, Any]:
-        """The kernel's parameters with the present length, epoch and cycle."""
-        place = {"epoch": self.inputs.epoch.value, "cycle": self.inputs.cycle.value}
-        parameters = KernelParameters(**self.inputs.parameters.get_dict())
-        return parameters.as_dict() | {"n_steps": self.inputs.length["n_steps"]} | place
+        """The kernel, the trajectory, and the place in the run."""
+        return {
+            "kernel": KernelParameters(**self.inputs.parameters.get_dict()).as_dict(),
+            "trajectory": asdict(read_trajectory(self.inputs.trajectory)),
+            "epoch": self.inputs.epoch.value,
+            "cycle": self.inputs.cycle.value,
+        }
 
     def write_files(self, folder: Folder) -> list[tuple[str, str, str]]:
         """Write the walkers' states."""
@@ -69,10 +99,22 @@ class MaceProposalCalculation(WorkerCalculation):
             masses=atomic_masses[numbers],
             positions=np.stack([state["positions"] for state in states]),
             cells=np.stack([state["cell"] for state in states]),
+            # of no consequence in NVT
+            reference_cell=cell_of(self.inputs.get("reference_structure", self.inputs.states["walker_0"])),
         )
         handle.seek(0)
         folder.create_file_from_filelike(handle, STATES_FILE, mode="wb")
         return []
+
+
+def read_trajectory(node: orm.Dict) -> Trajectory:
+    """The length and the time step, without what an adaptation keeps beside them."""
+    return Trajectory(**{key: value for key, value in node.get_dict().items() if key not in ADAPTATION_KEYS})
+
+
+def cell_of(node: orm.StructureData | ConfigurationData) -> NDArray[np.float64]:
+    """Cell vectors as rows in Å, (3, 3)."""
+    return np.array(node.cell) if isinstance(node, orm.StructureData) else node.arrays()["cell"]
 
 
 def sorted_walkers(namespace: Any) -> list[tuple[int, Any]]:
@@ -97,17 +139,38 @@ def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
     return None
 
 
-def _validate_length(node: orm.Dict, _: Any) -> str | None:
-    n_steps = node.get_dict().get("n_steps")
-    return None if isinstance(n_steps, int) and n_steps >= 1 else f"n_steps must be a positive integer, not {n_steps!r}"
+def _validate_trajectory(node: orm.Dict, _: Any) -> str | None:
+    try:
+        read_trajectory(node)
+    except (TypeError, ValueError) as error:
+        return str(error)
+    return None
+
+
+def check_reference(parameters: orm.Dict, reference: Any, walkers: dict[str, Any]) -> str | None:
+    """Why the walkers' cells cannot be strains of the reference structure's cell, or None; always None in NVT."""
+    kernel = KernelParameters(**parameters.get_dict())
+    if kernel.ensemble == "nvt":
+        return None
+    if reference is None:
+        return "ensemble npt needs `reference_structure`: the structure whose cell strains are measured from"
+    for name, node in walkers.items():
+        arrays = node.arrays()
+        ensemble = make_ensemble(kernel, atomic_masses[arrays["numbers"]], arrays["cell"], cell_of(reference))
+        try:
+            ensemble.coordinates(arrays["positions"], arrays["cell"])
+        except ValueError as error:
+            return f"{name}: {error}"
+    return None
 
 
 def _validate_inputs(inputs: Any, namespace: Any) -> str | None:
-    """The walkers can advance together, and the model knows their elements."""
+    """The walkers can advance together, the model knows their elements, and their cells belong to the reference."""
     if "states" not in namespace or "states" not in inputs:
         return None
     states = inputs["states"]
     message = check_walkers("states", states)
     if message or "model" not in inputs:
         return message
-    return missing_elements(inputs["model"], set(states["walker_0"].base.attributes.get("elements")))
+    message = missing_elements(inputs["model"], set(states["walker_0"].base.attributes.get("elements")))
+    return message or check_reference(inputs["parameters"], inputs.get("reference_structure"), states)

@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
+from ase.data import atomic_masses
 from numpy.typing import NDArray
 
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.kernel.metropolis import Decision, decide, energy_change
+from aiida_slhmc.kernel.displacement import squared_displacement
+from aiida_slhmc.kernel.ensembles import Ensemble, make_ensemble
+from aiida_slhmc.kernel.metropolis import EnergyChange, decide, energy_change
+from aiida_slhmc.kernel.parameters import KernelParameters
 from aiida_slhmc.kernel.streams import Purpose, random_stream
+from aiida_slhmc.kernel.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
 
 __all__ = ("metropolis",)
 
 Arrays = dict[str, NDArray[Any]]
 POSITION_TOLERANCE = 1e-10  # Å
+
+
+class _Walker(NamedTuple):
+    """One walker's part of a cycle: the state's and the end point's arrays, and the job's rows of this walker."""
+
+    state: Arrays
+    end: Arrays
+    job: Arrays
+    labelled: bool
 
 
 @calcfunction
@@ -30,54 +44,49 @@ def metropolis(proposals: orm.ArrayData, **nodes: ConfigurationData) -> orm.Dict
     :param nodes: ``state_k`` and ``label_k`` of each walker k: the state proposed from and the labelled end point
         (or its unlabelled record, which counts as a rejection).
     :returns: a Dict of lists over walkers: ``accepted``, ``delta_h``, ``integration``, ``mismatch`` (eV; None without a
-        label), ``probability``, ``random_number``, ``energy_error`` (eV per cell) and ``force_rmse`` (eV/Å) of the
-        model at the end point (None without a label), ``squared_jump`` (Å², mean over atoms, 0 where rejected);
-        and ``acceptance``, ``epoch``, ``cycle``, ``n_steps``, ``n_walkers``, ``n_atoms``, ``temperature``.
+        label), ``probability``, ``random_number``; ``energy`` (eV) and ``volume`` (Å³) of the state that the chain is
+        in after the decision; ``energy_error`` (eV per cell), ``force_rmse`` (eV/Å) and, in NPT, ``stress_rmse`` (GPa)
+        of the model at the end point (None without a label), ``expected_squared_jump`` (Å² per atom: probability ×
+        squared displacement of the proposal);
+        and ``acceptance``, ``epoch``, ``cycle``, ``n_steps``, ``timestep`` (fs), ``n_walkers``, ``n_atoms``,
+        ``temperature``, ``ensemble``.
     """
     arrays = {name: proposals.get_array(name) for name in proposals.get_arraynames()}
-    attributes = proposals.base.attributes
+    attributes = proposals.base.attributes.all
+    kernel = KernelParameters(**attributes["kernel"])
+    reference_cell = arrays.pop("reference_cell", None)
     n_walkers, n_atoms = arrays["positions"].shape[:2]
     rows = []
     for k in range(n_walkers):
         state, label = nodes[f"state_{k}"], nodes[f"label_{k}"]
-        end = label.arrays()
-        # AiiDA rounds a structure's coordinates to 14 digits, nothing else may come between proposal and label
-        if not np.allclose(end["positions"], arrays["positions"][k], rtol=0, atol=POSITION_TOLERANCE):
+        job = {name: values[k] for name, values in arrays.items()}
+        walker = _Walker(state.arrays(), label.arrays(), job, label.is_labelled)
+        if not _is_of_proposal(walker):
             return ExitCode(410, f"the label of walker {k} is not of the configuration that was proposed")
-        place = (attributes.get("seed"), attributes.get("epoch"), attributes.get("cycle"))
-        stream = random_stream(*place, Purpose.METROPOLIS, k)
-        rows.append(_decide_walker(k, state, label, arrays, stream, attributes.get("temperature")))
+        stream = random_stream(kernel.seed, attributes["epoch"], attributes["cycle"], Purpose.METROPOLIS, k)
+        masses = atomic_masses[walker.state["numbers"]]
+        ensemble = make_ensemble(kernel, masses, walker.state["cell"], reference_cell)
+        rows.append(_decide_walker(walker, ensemble, masses, stream))
     columns: dict[str, Any] = {key: [row[key] for row in rows] for key in rows[0]}
-    about = {key: attributes.get(key) for key in ("epoch", "cycle", "n_steps", "temperature")}
+    about = {key: attributes[key] for key in ("epoch", "cycle", "n_steps", "timestep", "temperature", "ensemble")}
     acceptance = float(np.mean(columns["accepted"]))
     return orm.Dict({**columns, **about, "n_walkers": n_walkers, "n_atoms": n_atoms, "acceptance": acceptance})
 
 
+def _is_of_proposal(walker: _Walker) -> bool:
+    """AiiDA rounds a structure's coordinates to 14 digits; nothing else may come between proposal and label."""
+    pairs = ((walker.end["positions"], walker.job["positions"]), (walker.end["cell"], walker.job["cells"]))
+    return all(np.allclose(*pair, rtol=0, atol=POSITION_TOLERANCE) for pair in pairs)
+
+
 def _decide_walker(
-    k: int,
-    state: ConfigurationData,
-    label: ConfigurationData,
-    arrays: Arrays,
-    stream: np.random.Generator,
-    temperature: float,
+    walker: _Walker, ensemble: Ensemble, masses: NDArray[np.float64], stream: np.random.Generator
 ) -> dict[str, Any]:
-    change = None
-    errors: dict[str, float | None] = {"energy_error": None, "force_rmse": None}
-    if label.is_labelled:
-        model, kinetic = arrays["energies"][k], arrays["kinetic_energies"][k]
-        change = energy_change((state.energy, label.energy), tuple(model.tolist()), tuple(kinetic.tolist()))
-        force_errors = arrays["forces"][k] - label.arrays()["forces"]
-        errors = {
-            "energy_error": float(model[1] - label.energy),
-            "force_rmse": float(np.sqrt(np.mean(force_errors**2))),
-        }
-    decision = decide(stream, change, temperature)
-    jump = np.mean(np.sum((arrays["positions"][k] - state.arrays()["positions"]) ** 2, axis=-1))
-    return _row(decision) | errors | {"squared_jump": float(jump) if decision.accepted else 0.0}
-
-
-def _row(decision: Decision) -> dict[str, Any]:
-    change = decision.change
+    state, end, job, labelled = walker
+    change = _change(walker, ensemble) if labelled else None
+    decision = decide(stream, change, ensemble.temperature)
+    now = end if decision.accepted else state
+    jump = squared_displacement((state["positions"], end["positions"]), (state["cell"], end["cell"]), masses)
     return {
         "accepted": decision.accepted,
         "probability": decision.probability,
@@ -85,4 +94,42 @@ def _row(decision: Decision) -> dict[str, Any]:
         "delta_h": change.total if change else None,
         "integration": change.integration if change else None,
         "mismatch": change.mismatch if change else None,
+        "energy": float(now["energy"]),
+        "volume": float(abs(np.linalg.det(now["cell"]))),
+        **_forward_errors(job, end if labelled else None),
+        "expected_squared_jump": decision.probability * jump,
     }
+
+
+def _change(walker: _Walker, ensemble: Ensemble) -> EnergyChange:
+    """ΔH from the labels, the job's energies and the cells."""
+    ends = (walker.state, walker.end)
+    return energy_change(
+        _pair([end["energy"] for end in ends]),
+        _pair(walker.job["energies"]),
+        _pair(walker.job["kinetic_energies"]),
+        _pair([ensemble.cell_energy(end["cell"]) for end in ends]),
+    )
+
+
+def _pair(values: Any) -> tuple[float, float]:
+    first, last = (float(value) for value in values)
+    return first, last
+
+
+def _forward_errors(job: Arrays, label: Arrays | None) -> dict[str, float | None]:
+    """The proposing model against the label at the end point, which it has never seen."""
+    if label is None:
+        return {"energy_error": None, "force_rmse": None, "stress_rmse": None}
+    stress_rmse = None
+    if "stresses" in job and "stress" in label:
+        stress_rmse = EV_PER_CUBIC_ANGSTROM_IN_GPA * _rms(job["stresses"] - label["stress"])
+    return {
+        "energy_error": float(job["energies"][1] - label["energy"]),
+        "force_rmse": _rms(job["forces"] - label["forces"]),
+        "stress_rmse": stress_rmse,
+    }
+
+
+def _rms(values: NDArray[Any]) -> float:
+    return float(np.sqrt(np.mean(values**2)))

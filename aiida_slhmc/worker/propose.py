@@ -9,22 +9,25 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiida_slhmc.kernel.dynamics import Phase, draw_momenta, jittered_steps, kinetic_energy, leapfrog
+from aiida_slhmc.kernel.dynamics import Phase, jittered_steps, kinetic_energy, leapfrog
+from aiida_slhmc.kernel.ensembles import Model, ModelOutput, make_ensemble
+from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.kernel.streams import Purpose, random_stream
 from aiida_slhmc.worker.job import Deadline, JobError, run_worker, single_thread
 
 Array = NDArray[np.float64]
 
-__all__ = ("Potential", "States", "propose")
+__all__ = ("Plan", "States", "propose")
 
 STATES_FILE = "states.npz"
 PROPOSALS_FILE = "proposals.npz"
@@ -33,63 +36,96 @@ MODEL_FILE = "model.safetensors"
 
 class States(NamedTuple):
     """The walkers' present states: numbers (n_atoms,), masses (n_atoms,) in amu, positions (n_walkers, n_atoms, 3) and
-    cells (n_walkers, 3, 3) in Å.
+    cells (n_walkers, 3, 3) in Å, and the reference cell (3, 3) that strains are measured from.
     """
 
     numbers: NDArray[np.int64]
     masses: Array
     positions: Array
     cells: Array
+    reference_cell: Array
 
 
-# positions (n, n_atoms, 3) -> energies (n,), forces; made for some of the walkers' cells, warmed up
-Potential = Callable[[Array], tuple[Array, Array]]
+@dataclass(frozen=True)
+class Plan:
+    """What is proposed and where in the run: the kernel, the trajectory, and the epoch and cycle of the streams."""
+
+    kernel: KernelParameters
+    trajectory: Trajectory
+    epoch: int
+    cycle: int
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Plan:
+        """Read ``kernel``, ``trajectory``, ``epoch`` and ``cycle``."""
+        kernel, trajectory = KernelParameters(**content["kernel"]), Trajectory(**content["trajectory"])
+        return cls(kernel, trajectory, content["epoch"], content["cycle"])
+
+    def stream(self, purpose: Purpose, walker: int = 0) -> np.random.Generator:
+        """The random stream of this cycle."""
+        return random_stream(self.kernel.seed, self.epoch, self.cycle, purpose, walker)
+
+    def n_steps(self) -> int:
+        """The jittered number of steps, one draw for all walkers of a cycle, so that they advance in lock-step."""
+        return jittered_steps(self.stream(Purpose.STEPS), self.trajectory.n_steps, self.kernel.jitter)
 
 
-def propose(
-    states: States, walkers: Sequence[int], potential: Potential, parameters: dict[str, Any], deadline: Deadline
-) -> dict[str, Array]:
+def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, deadline: Deadline) -> dict[str, Array]:
     """Draw momenta and integrate the given *walkers* in one batch.
 
-    :param parameters: ``temperature`` (K), ``timestep`` (fs), ``n_steps``, ``jitter``, ``seed``, ``epoch``, ``cycle``.
-    :returns: with a leading axis over *walkers*: positions, momenta, forces at the end; ``energies`` and
-        ``kinetic_energies`` (n, 2) at start and end.
+    :returns: with a leading axis over *walkers*: ``positions`` and ``cells`` at the end, ``momenta`` of the atoms and
+        ``cell_momenta`` (n, n_cell) there, the model's ``forces`` and, in NPT, ``stresses`` there; and, (n, 2) at start
+        and end, the model's ``energies``, the ``cell_energies`` Φ − V and the ``kinetic_energies``.
     """
+    chosen = list(walkers)
+    cells, n_atoms = states.cells[chosen], len(states.numbers)
+    ensemble = make_ensemble(plan.kernel, states.masses, cells, states.reference_cell)
+    outputs: list[ModelOutput] = []
 
-    def timed(positions: Array) -> tuple[Array, Array]:
+    def recorded(positions: Array, cells: Array) -> ModelOutput:
+        """The model, with its first and its last output on record: those at the trajectory's two ends."""
         deadline.check()
-        energies, forces = potential(positions)
-        if not (np.all(np.isfinite(energies)) and np.all(np.isfinite(forces))):
-            raise JobError("not_finite", f"the model gives energies or forces that are not finite (walkers {walkers})")
-        return energies, forces
+        output = model(positions, cells)
+        if not all(np.all(np.isfinite(values)) for values in output if values is not None):
+            raise JobError("not_finite", f"the model gives energies or forces that are not finite (walkers {chosen})")
+        outputs[1:] = [output]
+        return output
 
-    place = (parameters["seed"], parameters["epoch"], parameters["cycle"])
-    positions = states.positions[list(walkers)]
-    temperature = parameters["temperature"]
-    momenta = np.stack(
-        [draw_momenta(random_stream(*place, Purpose.MOMENTA, k), states.masses, temperature) for k in walkers]
-    )
-    start = Phase(positions, momenta, *timed(positions))
-    end = leapfrog(start, states.masses, parameters["timestep"], steps_of_cycle(parameters), timed)
-    kinetic = [kinetic_energy(phase.momenta, states.masses) for phase in (start, end)]
-    return {
-        "positions": end.positions,
-        "momenta": end.momenta,
-        "forces": end.forces,
-        "energies": np.stack([start.energy, end.energy], axis=-1),
-        "kinetic_energies": np.stack(kinetic, axis=-1),
+    coordinates = _reachable_coordinates(ensemble.coordinates, states.positions[chosen], cells)
+    potential = ensemble.potential(recorded)
+    momenta = np.stack([ensemble.draw_momenta(plan.stream(Purpose.MOMENTA, k)) for k in chosen])
+    start = Phase(coordinates, momenta, *potential(coordinates))
+    end = leapfrog(start, ensemble.masses, plan.trajectory.timestep, plan.n_steps(), potential)
+    positions, end_cells = ensemble.configuration(end.coordinates)
+    results = {
+        "positions": positions,
+        "cells": end_cells,
+        "momenta": end.momenta[:, : 3 * n_atoms].reshape(-1, n_atoms, 3),
+        "cell_momenta": end.momenta[:, 3 * n_atoms :],
+        "forces": outputs[-1].forces,
+        "energies": np.stack([output.energies for output in outputs], axis=-1),
+        "cell_energies": np.stack([ensemble.cell_energy(h) for h in (cells, end_cells)], axis=-1),
+        "kinetic_energies": np.stack([kinetic_energy(p.momenta, ensemble.masses) for p in (start, end)], axis=-1),
     }
+    stresses = outputs[-1].stresses
+    return results | ({} if stresses is None else {"stresses": stresses})
 
 
-def steps_of_cycle(parameters: dict[str, Any]) -> int:
-    """The jittered number of steps, one draw for all walkers of a cycle, so that they advance in lock-step."""
-    stream = random_stream(parameters["seed"], parameters["epoch"], parameters["cycle"], Purpose.STEPS)
-    return jittered_steps(stream, parameters["n_steps"], parameters["jitter"])
+def _reachable_coordinates(coordinates: Any, positions: Array, cells: Array) -> Array:
+    try:
+        return coordinates(positions, cells)
+    except ValueError as error:
+        raise JobError("unreachable_cell", str(error)) from error
 
 
-def check_integration(results: dict[str, Array], bound: float) -> Array:
-    """Integration part of ΔH per walker (n_walkers,) in eV; JobError ``divergent`` where it exceeds *bound*."""
-    errors = np.diff(results["energies"] + results["kinetic_energies"], axis=-1)[:, 0]
+def integration_errors(results: dict[str, Array]) -> Array:
+    """Integration part of ΔH per walker (n_walkers,) in eV."""
+    ends: Array = results["energies"] + results["cell_energies"] + results["kinetic_energies"]
+    return ends[:, 1] - ends[:, 0]
+
+
+def check_integration(errors: Array, bound: float) -> None:
+    """Raise JobError ``divergent`` where an integration error exceeds *bound* (eV)."""
     if np.abs(errors).max() > bound:
         worst = int(np.abs(errors).argmax())
         raise JobError(
@@ -97,16 +133,10 @@ def check_integration(results: dict[str, Array], bound: float) -> Array:
             f"walker {worst} has an integration error of {errors[worst]:.3g} eV, above the bound of {bound} eV:"
             " take a smaller timestep, or a model that is stable at this temperature",
         )
-    return errors
 
 
 def _batch(
-    checkpoint: Path,
-    states: States,
-    walkers: Sequence[int],
-    parameters: dict[str, Any],
-    device: str,
-    deadline: Deadline,
+    checkpoint: Path, states: States, walkers: Sequence[int], plan: Plan, device: str, deadline: Deadline
 ) -> dict[str, Array]:
     """Load the model and propose for some walkers: the whole work of one process."""
     import torch
@@ -118,15 +148,15 @@ def _batch(
         torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
     model = load_checkpoint(checkpoint, device=device)
+    try:
+        potential = MacePotential(model, states.numbers, compute_stress=plan.kernel.ensemble == "npt")
+    except ValueError as error:
+        raise JobError("missing_element", str(error)) from error
     results: list[dict[str, Array]] = []
     for batch in [walkers] if device != "cpu" else [[k] for k in walkers]:
-        try:
-            potential = MacePotential(model, states.numbers, states.cells[list(batch)])
-        except ValueError as error:
-            raise JobError("missing_element", str(error)) from error
         if not results:
-            potential.warm_up(states.positions[list(batch)])
-        results.append(propose(states, batch, potential, parameters, deadline))
+            potential.warm_up(states.positions[list(batch)], states.cells[list(batch)])
+        results.append(propose(states, batch, potential, plan, deadline))
     return {key: np.concatenate([result[key] for result in results]) for key in results[0]}
 
 
@@ -139,30 +169,34 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     import aiida_slhmc.worker.checkpoint
     import aiida_slhmc.worker.potential  # noqa: F401
 
+    plan = Plan.from_dict(parameters)
     with np.load(folder / STATES_FILE, allow_pickle=False) as archive:
         states = States(*(archive[key] for key in States._fields))
-    device = parameters["device"]
+    device = plan.kernel.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     n_walkers = len(states.positions)
     n_processes = min(n_walkers, len(os.sched_getaffinity(0))) if device == "cpu" else 1
     shares = [range(k, n_walkers, n_processes) for k in range(n_processes)]
-    jobs = [(folder / MODEL_FILE, states, list(share), parameters, device, deadline) for share in shares]
-    if n_processes == 1:
-        parts = [_batch(*jobs[0])]
-    else:
-        # forked before any backward pass has run: torch's autograd does not survive a fork after one
-        context = multiprocessing.get_context("fork")
-        try:
-            with ProcessPoolExecutor(n_processes, mp_context=context) as pool:
-                parts = list(pool.map(_batch, *zip(*jobs, strict=True)))
-        except BrokenProcessPool as error:
-            raise JobError("out_of_memory", f"a process was killed, most likely for its memory: {error}") from error
+    jobs = [(folder / MODEL_FILE, states, list(share), plan, device, deadline) for share in shares]
+    parts = [_batch(*jobs[0])] if n_processes == 1 else _in_processes(jobs)
     order = np.argsort([k for share in shares for k in share])
     results = {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
-    errors = check_integration(results, parameters["max_integration_error"])
+    errors = integration_errors(results)
+    check_integration(errors, plan.kernel.max_integration_error)
     np.savez(folder / PROPOSALS_FILE, **results)  # type: ignore[arg-type]
-    return {"n_steps": steps_of_cycle(parameters), "device": device, "integration_errors": errors.tolist()}
+    return {"n_steps": plan.n_steps(), "device": device, "integration_errors": errors.tolist()}
+
+
+def _in_processes(jobs: list[tuple[Any, ...]]) -> list[dict[str, Array]]:
+    """Run :func:`_batch` once per job, each in a process of its own."""
+    # forked before any backward pass has run: torch's autograd does not survive a fork after one
+    context = multiprocessing.get_context("fork")
+    try:
+        with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
+            return list(pool.map(_batch, *zip(*jobs, strict=True)))
+    except BrokenProcessPool as error:
+        raise JobError("out_of_memory", f"a process was killed, most likely for its memory: {error}") from error
 
 
 if __name__ == "__main__":

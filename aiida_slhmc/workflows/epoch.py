@@ -7,14 +7,25 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ExitCode, WorkChain, while_
 
-from aiida_slhmc.calculations.epoch import collect_block, record_unlabelled, summarise_epoch
+from aiida_slhmc.calculations.epoch import (
+    adapt_trajectory,
+    collect_block,
+    collect_chain,
+    record_unlabelled,
+    summarise_epoch,
+)
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
 from aiida_slhmc.calculations.metropolis import metropolis
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
-from aiida_slhmc.workflows.validators import validate_epoch_inputs, validate_positive, validate_target
+from aiida_slhmc.workflows.validators import (
+    validate_adaptation,
+    validate_epoch_inputs,
+    validate_positive,
+    validate_target,
+)
 
 __all__ = ("EpochWorkChain",)
 
@@ -22,15 +33,17 @@ __all__ = ("EpochWorkChain",)
 class EpochWorkChain(WorkChain):
     """One epoch: every cycle proposes for all walkers with one job, labels the K end points in parallel and decides.
 
-    The model, the time step, the length and the jitter law stay as they are, so the chain with repeats samples the
-    target's canonical ensemble. On its own, with many cycles, this is the production reference sampler.
+    The model, the trajectory and the jitter law stay as they are, so the chain with repeats samples the target's NVT or
+    NPT ensemble. On its own, with many cycles, this is the production reference sampler.
     """
 
     @classmethod
     def define(cls, spec: Any) -> None:
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(MaceProposalCalculation, include=("model", "parameters", "length"))
+        spec.expose_inputs(
+            MaceProposalCalculation, include=("model", "parameters", "trajectory", "reference_structure")
+        )
         spec.input_namespace(
             "walkers", valid_type=ConfigurationData, dynamic=True, help="Labelled states: walker_0, walker_1, …"
         )
@@ -42,6 +55,13 @@ class EpochWorkChain(WorkChain):
             default=lambda: orm.Int(4),
             validator=validate_positive,
             help="Stop after this many labels in a row have failed; each failure counts as a rejection.",
+        )
+        spec.input(
+            "adaptation",
+            valid_type=orm.Dict,
+            required=False,
+            validator=validate_adaptation,
+            help="Rule that chooses the next epoch's trajectory from this one, see kernel/adaptation.py.",
         )
         spec.input("proposal.code", valid_type=orm.AbstractCode, help="Python with mace-torch on the compute node.")
         spec.input("proposal.options", valid_type=orm.Dict, required=False, help="metadata.options of the proposals.")
@@ -56,7 +76,14 @@ class EpochWorkChain(WorkChain):
         )
         spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
         spec.output("dataset", valid_type=DatasetData, required=False, help="All labels of the epoch.")
-        spec.output("summary", valid_type=orm.Dict, required=False, help="Diagnostics, see summarise_epoch.")
+        spec.output("chain", valid_type=orm.ArrayData, help="Energies, volumes and ΔH by cycle and walker.")
+        spec.output("summary", valid_type=orm.Dict, help="Diagnostics, see summarise_epoch.")
+        spec.output(
+            "next_trajectory",
+            valid_type=orm.Dict,
+            required=False,
+            help="With `adaptation`: `n_steps` and `timestep` for a next epoch, and the `reason` for them.",
+        )
         spec.exit_code(
             401,
             "ERROR_PROPOSAL_FAILED",
@@ -86,11 +113,13 @@ class EpochWorkChain(WorkChain):
             "code": self.inputs.proposal.code,
             "model": self.inputs.model,
             "parameters": self.inputs.parameters,
-            "length": self.inputs.length,
+            "trajectory": self.inputs.trajectory,
             "epoch": self.inputs.epoch,
             "cycle": orm.Int(self.ctx.cycle),
             "states": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)},
         }
+        if "reference_structure" in self.inputs:
+            inputs["reference_structure"] = self.inputs.reference_structure
         if "options" in self.inputs.proposal:
             inputs["metadata"] = {"options": self.inputs.proposal.options.get_dict()}
         self.to_context(proposal=launch_once(self, MaceProposalCalculation, self._name("propose"), inputs))
@@ -127,20 +156,31 @@ class EpochWorkChain(WorkChain):
         return self._stop_after_failures(labels)
 
     def finish(self) -> None:
-        """Collect the block of labels and the summary from the decisions, and put out the walkers' states."""
+        """Collect labels and chain from the decisions, judge the epoch, and put out the walkers' states."""
         decisions = find_children(self.node, "decide_")
+        self._collect_labels(decisions)
+        results = {name: call.outputs.result for name, call in decisions.items()}
+        chain = run_once(self, collect_chain, "collect_chain", results).outputs.result
+        summary = run_once(self, summarise_epoch, "summarise", {"chain": chain}).outputs.result
+        for warning in summary["warnings"]:
+            self.report(f"epoch {self.inputs.epoch.value}: {warning}")
+        self.out("chain", chain)
+        self.out("summary", summary)
+        if "adaptation" in self.inputs:
+            inputs = {"trajectory": self.inputs.trajectory, "adaptation": self.inputs.adaptation, "summary": summary}
+            self.out("next_trajectory", run_once(self, adapt_trajectory, "adapt", inputs).outputs.result)
+        for k, uuid in enumerate(self.ctx.states):
+            self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+
+    def _collect_labels(self, decisions: dict[str, orm.ProcessNode]) -> None:
         labels = {
             f"{name}_{key}": call.inputs[key]
             for name, call in decisions.items()
             for key in call.inputs
             if key.startswith("label_")
         }
-        results = {name: call.outputs.result for name, call in decisions.items()}
-        self.out("summary", run_once(self, summarise_epoch, "summarise", results).outputs.result)
         if any(node.is_labelled for node in labels.values()):
-            self.out("dataset", run_once(self, collect_block, "collect", labels).outputs.result)
-        for k, uuid in enumerate(self.ctx.states):
-            self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+            self.out("dataset", run_once(self, collect_block, "collect_block", labels).outputs.result)
 
     def _name(self, what: str, walker: int | None = None) -> str:
         """Call-link label of a child of this cycle."""

@@ -23,6 +23,7 @@ def get_slhmc_builder(
     model: MaceModelData,
     python_code: orm.AbstractCode,
     functional: str,
+    ensemble: str = "nvt",
     target: str = "vasp",
     target_options: dict[str, Any] | None = None,
     protocol: str | None = None,
@@ -30,23 +31,25 @@ def get_slhmc_builder(
 ) -> ProcessBuilder:
     """A builder of SlhmcWorkChain.
 
-    :param structure: where all walkers start; for VASP with the sites grouped by element.
+    :param structure: where all walkers start; in NPT, strains are measured from its cell.
     :param model: the foundation model.
     :param python_code: a Python interpreter with mace-torch, for proposals and fine-tunings.
     :param functional: name of the target functional, for example ``pbe``, ``r2scan`` or ``hse06``.
+    :param ensemble: ``nvt`` or ``npt``; for NPT give ``pressure`` (GPa) and ``cell_degrees_of_freedom`` in
+        ``overrides={"kernel": {...}}`` if the defaults (one atmosphere, orthorhombic) are not what you want.
     :param target: name of the target's adapter; *target_options* are its own, see ``Target.get_inputs``.
     :param protocol: ``fast``, ``balanced`` (default), ``stringent`` or ``paper``.
     :param overrides: keys of the protocol to replace, nested as in ``protocols/slhmc.yaml``.
     :raises ValueError: for a protocol, key, functional or target that does not exist.
     """
-    settings = get_protocol(protocol, overrides)
+    settings = get_protocol(protocol, overrides, ensemble=ensemble)
     adapter = load_target(target)
     target_inputs = adapter.get_inputs(structure=structure, functional=functional, **(target_options or {}))
     builder = work_chain.get_builder()
     builder.structure = structure
     builder.model = model
     builder.parameters = orm.Dict(settings["kernel"])
-    builder.length = orm.Dict({"n_steps": settings["n_steps"]})
+    builder.trajectory = orm.Dict(settings["trajectory"])
     builder.adaptation = orm.Dict(settings["adaptation"])
     builder.n_walkers = orm.Int(settings["n_walkers"])
     builder.n_cycles = orm.Int(settings["n_cycles"])
@@ -64,16 +67,20 @@ def protocol_names() -> list[str]:
     return list(_read()["protocols"])
 
 
-def get_protocol(name: str | None = None, overrides: dict[str, Any] | None = None) -> dict[str, Any]:
-    """The settings of a protocol with *overrides* on top.
+def get_protocol(
+    name: str | None = None, overrides: dict[str, Any] | None = None, *, ensemble: str = "nvt"
+) -> dict[str, Any]:
+    """The settings of a protocol: what all share, the ensemble's, the protocol's own, *overrides*, each on the former.
 
     :raises ValueError: for a name or a key that does not exist.
     """
     content = _read()
+    if ensemble not in content["ensembles"]:
+        raise ValueError(f"there is no ensemble '{ensemble}'; there are {', '.join(content['ensembles'])}")
     name = name or content["default_protocol"]
     if name not in content["protocols"]:
         raise ValueError(f"there is no protocol '{name}'; there are {', '.join(content['protocols'])}")
-    settings = _merge(content["common"], content["protocols"][name])
+    settings = _merge(_merge(content["common"], content["ensembles"][ensemble]), content["protocols"][name])
     unknown = sorted(set(overrides or {}) - set(settings) - {"convergence"})
     if unknown:
         near = difflib.get_close_matches(unknown[0], settings, n=1)

@@ -16,7 +16,7 @@ __all__ = ("get_restart_builder",)
 def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = None) -> ProcessBuilder:
     """A builder of SlhmcWorkChain that goes on where *node* stopped, with the same inputs otherwise.
 
-    It takes the walkers, the model, the length and all blocks from the last finished epoch, fine-tunes first if the
+    It takes the walkers, the model, the trajectory and all blocks from the last finished epoch, fine-tunes first if the
     last block has not been trained on, and numbers epochs on, so that random streams are those of an undisturbed run.
     An epoch that was cut off is run again from its start; with AiiDA's caching switched on, its stored proposals and
     labels are taken over instead of computed again, because its random streams and so its configurations are the same.
@@ -43,18 +43,18 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
 def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.ProcessNode]) -> None:
     """Put the state after the last finished epoch into the builder."""
     models = [usable_model(child) for child in find_children(node, "fine_tune_").values()]
-    adapted = [child for child in find_children(node, "adapt_").values() if child.is_finished_ok]
     blocks: list[Any] = [block for _, block in sorted(builder.datasets.items())]
     blocks += [child.outputs.dataset for child in epochs.values() if "dataset" in child.outputs]
     last = list(epochs.values())[-1]
     builder.walkers = dict(last.outputs.walkers.items())
-    builder.summaries = dict(builder.summaries) | {name: child.outputs.summary for name, child in epochs.items()}
+    builder.chains = dict(builder.chains) | {name: child.outputs.chain for name, child in epochs.items()}
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
     builder.first_epoch = orm.Int(last.inputs.epoch.value + 1)
     for model in filter(None, models):
         builder.model = model
-    if adapted:
-        builder.length = adapted[-1].outputs.result
+    builder.trajectory = last.outputs.next_trajectory
+    if "reference_structure" in last.inputs:
+        builder.reference_structure = last.inputs.reference_structure
     # absent where the run was itself a restart
     for name in ("structure", "n_walkers"):
         builder.pop(name, None)

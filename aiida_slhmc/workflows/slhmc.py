@@ -7,7 +7,6 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ExitCode, WorkChain, if_, while_
 
-from aiida_slhmc.calculations.epoch import adapt_length
 from aiida_slhmc.calculations.history import summarise_run
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import sorted_walkers
@@ -19,7 +18,6 @@ from aiida_slhmc.workflows.children import failure_reason, find_children, launch
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
 from aiida_slhmc.workflows.validators import (
-    validate_adaptation,
     validate_convergence,
     validate_positive,
     validate_slhmc_inputs,
@@ -29,10 +27,10 @@ __all__ = ("SlhmcWorkChain", "usable_model")
 
 
 class SlhmcWorkChain(WorkChain):
-    """Label the start, then [epoch → adapt the length → fine-tune] until the label budget or convergence is reached.
+    """Label the start, then [epoch → fine-tune] until the label budget or convergence is reached.
 
-    Everything adaptive happens between epochs. A fine-tuning that diverges or does not improve on its parent is not
-    used: the parent proposes on, and the next fine-tuning has more labels.
+    Everything adaptive, the trajectory's length and time step included, happens between epochs. A fine-tuning that
+    diverges or does not improve on its parent is not used: the parent proposes on, and the next fine-tuning has more labels.
     """
 
     @classmethod
@@ -55,7 +53,7 @@ class SlhmcWorkChain(WorkChain):
             "datasets", valid_type=DatasetData, dynamic=True, required=False, help="Blocks of an earlier run."
         )
         spec.input_namespace(
-            "summaries", valid_type=orm.Dict, dynamic=True, required=False, help="Those of an earlier run's epochs."
+            "chains", valid_type=orm.ArrayData, dynamic=True, required=False, help="Those of an earlier run's epochs."
         )
         spec.input(
             "first_epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number of the first epoch (restarts)."
@@ -71,9 +69,7 @@ class SlhmcWorkChain(WorkChain):
             help="Stop earlier, when an epoch's forward force RMSE is below `force_rmse_mev_per_angstrom` and its "
             "acceptance above `acceptance`.",
         )
-        spec.input(
-            "adaptation", valid_type=orm.Dict, validator=validate_adaptation, help="Rule of the proposal length."
-        )
+        spec.inputs["adaptation"].required = True
         spec.expose_inputs(MaceFineTuneCalculation, namespace="fine_tune", include=("code", "parameters"))
         spec.input(
             "fine_tune.options", valid_type=orm.Dict, required=False, help="metadata.options of the fine-tunings."
@@ -93,9 +89,12 @@ class SlhmcWorkChain(WorkChain):
         spec.output("model", valid_type=MaceModelData, help="The last model that was accepted for use.")
         spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
         spec.output_namespace("datasets", valid_type=DatasetData, dynamic=True, help="All blocks, old and new.")
-        spec.output("length", valid_type=orm.Dict, help="The proposal length for a next epoch.")
+        spec.output("trajectory", valid_type=orm.Dict, help="The trajectory for a next epoch.")
         spec.output(
-            "history", valid_type=orm.Dict, required=False, help="The epochs' summaries, an earlier run's included."
+            "history",
+            valid_type=orm.Dict,
+            required=False,
+            help="The epochs' summaries, an earlier run's included, and diagnostics of them all, see summarise_run.",
         )
         spec.exit_code(
             401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
@@ -111,13 +110,13 @@ class SlhmcWorkChain(WorkChain):
         return get_slhmc_builder(cls, **options)
 
     def setup(self) -> None:
-        """The context holds numbers and uuids: of the model, the length, the walkers and the blocks (one per epoch)."""
+        """The context holds numbers and uuids: of model, trajectory, walkers and blocks (one per epoch)."""
         self.ctx.epoch = self.inputs.first_epoch.value
         self.ctx.labels = 0
         self.ctx.converged = False
         self.ctx.failed_training_blocks = 0
         self.ctx.model = self.inputs.model.uuid
-        self.ctx.length = self.inputs.length.uuid
+        self.ctx.trajectory = self.inputs.trajectory.uuid
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(self.inputs.get("walkers", {}))]
         self.ctx.blocks = [node.uuid for _, node in sorted(self.inputs.get("datasets", {}).items())]
 
@@ -180,18 +179,20 @@ class SlhmcWorkChain(WorkChain):
         return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(training))
 
     def run_epoch(self) -> None:
-        """One epoch with the present model and length."""
+        """One epoch with the present model and trajectory."""
         inputs = self.exposed_inputs(EpochWorkChain)
         inputs |= {
             "model": orm.load_node(self.ctx.model),
-            "length": orm.load_node(self.ctx.length),
+            "trajectory": orm.load_node(self.ctx.trajectory),
             "epoch": orm.Int(self.ctx.epoch),
             "walkers": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.walkers)},
         }
+        if self.inputs.parameters.get("ensemble") == "npt" and "reference_structure" not in self.inputs:
+            inputs["reference_structure"] = self.inputs.structure
         self.to_context(running=launch_once(self, EpochWorkChain, f"epoch_{self.ctx.epoch:04d}", dict(inputs)))
 
     def inspect_epoch(self) -> ExitCode | None:
-        """Take over the walkers and the block, and adapt the length."""
+        """Take over the walkers, the block and the adapted trajectory."""
         epoch = self.ctx.running
         if not epoch.is_finished_ok:
             return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(epoch))
@@ -200,26 +201,27 @@ class SlhmcWorkChain(WorkChain):
         if "dataset" in epoch.outputs:
             self.ctx.blocks = [*self.ctx.blocks, epoch.outputs.dataset.uuid]
         self.ctx.labels += summary["labels"] + summary["failed_labels"]
-        inputs = {"length": orm.load_node(self.ctx.length), "adaptation": self.inputs.adaptation, "summary": summary}
-        adapted = run_once(self, adapt_length, f"adapt_{self.ctx.epoch:04d}", inputs)
-        self.ctx.length = adapted.outputs.result.uuid
+        self.ctx.trajectory = epoch.outputs.next_trajectory.uuid
         self.ctx.converged = self._has_converged(summary)
-        self.report(_line(summary))
+        self.report(f"{_line(summary)}; {epoch.outputs.next_trajectory['reason']}")
         self.ctx.epoch += 1
         return None
 
     def finish(self) -> None:
         """Put out what a next run needs, and the history."""
         self.out("model", orm.load_node(self.ctx.model))
-        self.out("length", orm.load_node(self.ctx.length))
+        self.out("trajectory", orm.load_node(self.ctx.trajectory))
         for k, uuid in enumerate(self.ctx.walkers):
             self.out(f"walkers.walker_{k}", orm.load_node(uuid))
         for i, uuid in enumerate(self.ctx.blocks):
             self.out(f"datasets.block_{i:04d}", orm.load_node(uuid))
-        epochs = dict(self.inputs.get("summaries", {}))
-        epochs |= {name: node.outputs.summary for name, node in find_children(self.node, "epoch_").items()}
-        if epochs:
-            self.out("history", run_once(self, summarise_run, "summarise_run", epochs).outputs.result)
+        chains = dict(self.inputs.get("chains", {}))
+        chains |= {name: node.outputs.chain for name, node in find_children(self.node, "epoch_").items()}
+        if chains:
+            history = run_once(self, summarise_run, "summarise_run", chains).outputs.result
+            for warning in history["run"]["warnings"]:
+                self.report(f"whole run: {warning}")
+            self.out("history", history)
 
     def _has_converged(self, summary: orm.Dict) -> bool:
         if "convergence" not in self.inputs:

@@ -6,9 +6,9 @@ from typing import Any
 
 from aiida import orm
 
-from aiida_slhmc.calculations.mace_proposal import check_walkers
+from aiida_slhmc.calculations.mace_proposal import check_reference, check_walkers
 from aiida_slhmc.calculations.worker_calculation import missing_elements
-from aiida_slhmc.kernel.adaptation import AcceptanceRule
+from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.targets.base import load_target
 
 __all__ = (
@@ -51,7 +51,7 @@ def validate_target(inputs: Any, namespace: Any) -> str | None:
 
 
 def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
-    """Walkers are numbered without gaps, labelled, of one composition and one functional, and the model knows them."""
+    """Walkers are numbered without gaps, labelled, of one composition and functional; model and cell fit them."""
     walkers = inputs.get("walkers") or {}
     if "walkers" not in namespace or (not walkers and not namespace["walkers"].required):
         return None
@@ -67,13 +67,17 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
     if "model" not in inputs:
         return None
     elements = set(walkers["walker_0"].base.attributes.get("elements"))
-    return missing_elements(inputs["model"], elements) or _check_target_elements(inputs["target"], elements)
+    return (
+        missing_elements(inputs["model"], elements)
+        or _check_target_elements(inputs["target"], elements)
+        or check_reference(inputs["parameters"], inputs.get("reference_structure"), walkers)
+    )
 
 
 def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
     """The rule's own check."""
     try:
-        AcceptanceRule(**node.get_dict())
+        make_rule(node.get_dict())
     except (TypeError, ValueError) as error:
         return str(error)
     return None
