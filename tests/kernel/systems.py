@@ -1,49 +1,44 @@
-"""Small systems and integrators for the kernel's tests."""
+"""Small systems for the kernel's tests."""
 
 import numpy as np
 
 from aiida_slhmc.kernel.dynamics import Phase
-from aiida_slhmc.kernel.units import AMU_ANGSTROM2_PER_FS2_IN_EV
+from aiida_slhmc.kernel.ensembles import Npt
 
-MASSES = np.array([47.867, 15.999, 15.999, 1.008])
+ATOMIC_MASSES = np.array([47.867, 15.999, 15.999, 1.008])
+MASSES = np.repeat(ATOMIC_MASSES, 3)
+TRICLINIC = np.array([[4.1, 0.0, 0.0], [0.7, 3.8, 0.0], [-0.4, 0.5, 4.4]])
+MODES = ("isotropic", "orthorhombic", "full")
 
 
-def anharmonic(positions):
-    """Quartic wells and Morse-like pairs, batched over leading axes; energies in eV, forces in eV/Å."""
+def anharmonic(coordinates):
+    """Quartic wells and repelling pairs of atoms; coordinates (..., 3 n_atoms), energies in eV, forces in eV/Å."""
+    positions = coordinates.reshape(*coordinates.shape[:-1], -1, 3)
     pairs = positions[..., :, None, :] - positions[..., None, :, :]
-    squared = np.sum(pairs**2, axis=-1)
-    bond = np.exp(-squared)
+    bond = np.exp(-np.sum(pairs**2, axis=-1))
     wells = 0.5 * positions**2 + 0.3 * positions**4
     energy = np.sum(wells, axis=(-2, -1)) + 0.5 * np.sum(bond, axis=(-2, -1))
     forces = -(positions + 1.2 * positions**3) + 2 * np.sum(bond[..., None] * pairs, axis=-2)
-    return energy, forces
+    return energy, forces.reshape(coordinates.shape)
 
 
 def phase(seed, n_atoms=4, batch=(), potential=anharmonic, scale=0.3):
     """A random point of phase space."""
     generator = np.random.default_rng(seed)
-    positions = generator.normal(0, scale, (*batch, n_atoms, 3))
-    momenta = generator.normal(0, 0.05, (*batch, n_atoms, 3)) * np.sqrt(MASSES[:n_atoms, None])
-    return Phase(positions, momenta, *potential(positions))
+    coordinates = generator.normal(0, scale, (*batch, 3 * n_atoms))
+    momenta = generator.normal(0, 0.05, (*batch, 3 * n_atoms)) * np.sqrt(MASSES[: 3 * n_atoms])
+    return Phase(coordinates, momenta, *potential(coordinates))
 
 
-def explicit_euler(start, masses, timestep, n_steps, potential):
-    """Neither reversible nor volume preserving: the control that the tests of both must reject."""
-    positions, momenta, energy, forces = start
-    for _ in range(n_steps):
-        positions, momenta = (
-            positions + timestep * momenta / masses[:, None],
-            momenta + timestep * forces / AMU_ANGSTROM2_PER_FS2_IN_EV,
-        )
-        energy, forces = potential(positions)
-    return Phase(positions, momenta, energy, forces)
+def npt(mode, pressure=3.0, temperature=300.0, **changes):
+    """NPT of the four atoms on the triclinic reference cell."""
+    arguments = {"pressure": pressure, "cell_degrees_of_freedom": mode, "cell_time_constant": 100.0, **changes}
+    return Npt(ATOMIC_MASSES, temperature, TRICLINIC, **arguments)
 
 
-def symplectic_euler(start, masses, timestep, n_steps, potential):
-    """Volume preserving, but not reversible and of first order only."""
-    positions, momenta, energy, forces = start
-    for _ in range(n_steps):
-        momenta = momenta + timestep * forces / AMU_ANGSTROM2_PER_FS2_IN_EV
-        positions = positions + timestep * momenta / masses[:, None]
-        energy, forces = potential(positions)
-    return Phase(positions, momenta, energy, forces)
+def npt_coordinates(ensemble, seed, batch=(), strain=0.1):
+    """Random atoms in the reference cell, and a random strain."""
+    generator = np.random.default_rng(seed)
+    atoms = generator.random((*batch, len(ATOMIC_MASSES), 3)) @ TRICLINIC
+    components = generator.normal(0, strain, (*batch, len(ensemble.basis)))
+    return np.concatenate([atoms.reshape(*batch, -1), components], axis=-1)

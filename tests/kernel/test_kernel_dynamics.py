@@ -8,8 +8,9 @@ import ase
 import numpy as np
 import pytest
 from ase.units import create_units
+from integrators import explicit_euler, log_determinant, symplectic_euler, there_and_back, with_drag
 from scipy import stats
-from systems import MASSES, anharmonic, explicit_euler, phase, symplectic_euler
+from systems import ATOMIC_MASSES, MASSES, anharmonic, phase
 
 from aiida_slhmc.kernel.dynamics import Phase, draw_momenta, jittered_steps, kinetic_energy, leapfrog
 from aiida_slhmc.kernel.units import AMU_ANGSTROM2_PER_FS2_IN_EV, thermal_energy
@@ -22,7 +23,7 @@ TEMPERATURE = 300.0
 def momenta():
     """4000 draws for four atoms."""
     generator = np.random.default_rng(11)
-    return np.stack([draw_momenta(generator, MASSES, TEMPERATURE) for _ in range(4000)])
+    return np.stack([draw_momenta(generator, ATOMIC_MASSES, TEMPERATURE) for _ in range(4000)])
 
 
 class TestMomenta:
@@ -31,7 +32,7 @@ class TestMomenta:
 
     def test_kinetic_energy_is_chi_squared_with_3n_minus_3_degrees(self, momenta):
         """Control: the same sample is not that of 3N degrees of freedom, nor of another temperature."""
-        doubled = 2 * kinetic_energy(momenta, MASSES) / thermal_energy(TEMPERATURE)
+        doubled = 2 * kinetic_energy(momenta.reshape(-1, 12), MASSES) / thermal_energy(TEMPERATURE)
         assert stats.kstest(doubled, stats.chi2(9).cdf).pvalue > LEVEL
         assert stats.kstest(doubled, stats.chi2(12).cdf).pvalue < CONTROL
         assert stats.kstest(doubled * TEMPERATURE / 330, stats.chi2(9).cdf).pvalue < CONTROL
@@ -39,9 +40,9 @@ class TestMomenta:
     @pytest.mark.parametrize("atom", range(4))
     def test_components_are_gaussian(self, momenta, atom):
         """Variance m k_B T (1 − m/M) after the projection. Control: without the last factor the heavy atom fails."""
-        mass = MASSES[atom]
+        mass = ATOMIC_MASSES[atom]
         free = np.sqrt(mass * thermal_energy(TEMPERATURE) / AMU_ANGSTROM2_PER_FS2_IN_EV)
-        scale = free * np.sqrt(1 - mass / MASSES.sum())
+        scale = free * np.sqrt(1 - mass / ATOMIC_MASSES.sum())
         assert stats.kstest(momenta[:, atom].ravel() / scale, "norm").pvalue > LEVEL
         if atom == 0:
             assert stats.kstest(momenta[:, atom].ravel() / free, "norm").pvalue < CONTROL
@@ -51,13 +52,13 @@ class TestMomenta:
 
         That is the other way to make the total momentum vanish, and not the Maxwell distribution for unlike masses.
         """
-        reduced = MASSES[0] * MASSES[3] / (MASSES[0] + MASSES[3])
+        reduced = ATOMIC_MASSES[0] * ATOMIC_MASSES[3] / (ATOMIC_MASSES[0] + ATOMIC_MASSES[3])
         scale = np.sqrt(thermal_energy(TEMPERATURE) / reduced / AMU_ANGSTROM2_PER_FS2_IN_EV)
-        velocity = momenta / MASSES[:, None]
+        velocity = momenta / ATOMIC_MASSES[:, None]
         assert stats.kstest((velocity[:, 3] - velocity[:, 0]).ravel() / scale, "norm").pvalue > LEVEL
-        sigma = np.sqrt(MASSES * thermal_energy(TEMPERATURE) / AMU_ANGSTROM2_PER_FS2_IN_EV)
+        sigma = np.sqrt(ATOMIC_MASSES * thermal_energy(TEMPERATURE) / AMU_ANGSTROM2_PER_FS2_IN_EV)
         wrong = np.random.default_rng(11).standard_normal((4000, 4, 3)) * sigma[:, None]
-        wrong = (wrong - wrong.mean(axis=1, keepdims=True)) / MASSES[:, None]
+        wrong = (wrong - wrong.mean(axis=1, keepdims=True)) / ATOMIC_MASSES[:, None]
         assert stats.kstest((wrong[:, 3] - wrong[:, 0]).ravel() / scale, "norm").pvalue < CONTROL
 
     def test_one_atom_is_at_rest(self):
@@ -67,14 +68,14 @@ class TestMomenta:
 def test_kinetic_energy_is_ases(momenta):
     """ASE's default units are of an older CODATA edition, equal to 1e-7; the conversion of fs is exact in 2018's."""
     femtosecond = create_units("2018")["fs"]
-    atoms = ase.Atoms("TiO2H", positions=np.zeros((4, 3)), masses=MASSES)
-    atoms.set_velocities(momenta[0] / MASSES[:, None] / femtosecond)
-    assert kinetic_energy(momenta[0], MASSES) == pytest.approx(atoms.get_kinetic_energy(), rel=1e-12)
+    atoms = ase.Atoms("TiO2H", positions=np.zeros((4, 3)), masses=ATOMIC_MASSES)
+    atoms.set_velocities(momenta[0] / ATOMIC_MASSES[:, None] / femtosecond)
+    assert kinetic_energy(momenta[0].ravel(), MASSES) == pytest.approx(atoms.get_kinetic_energy(), rel=1e-12)
 
 
 def harmonic(stiffness):
-    def potential(positions):
-        return 0.5 * stiffness * np.sum(positions**2, axis=(-2, -1)), -stiffness * positions
+    def potential(coordinates):
+        return 0.5 * stiffness * np.sum(coordinates**2, axis=-1), -stiffness * coordinates
 
     return potential
 
@@ -83,14 +84,14 @@ def order_of_convergence(integrator):
     """Slope of log error against log Δt after a fixed time, for a harmonic oscillator with the known solution."""
     stiffness, mass, duration = 5.0, 16.0, 64.0
     omega = np.sqrt(stiffness / (mass * AMU_ANGSTROM2_PER_FS2_IN_EV))
-    x0, p0 = np.array([[0.1, -0.2, 0.05]]), np.array([[0.02, 0.01, -0.03]])
+    x0, p0 = np.array([0.1, -0.2, 0.05]), np.array([0.02, 0.01, -0.03])
     start = Phase(x0, p0, *harmonic(stiffness)(x0))
     exact = x0 * np.cos(omega * duration) + p0 / (mass * omega) * np.sin(omega * duration)
     exact_p = p0 * np.cos(omega * duration) - mass * omega * x0 * np.sin(omega * duration)
     errors = []
     for n_steps in (64, 128, 256):
-        end = integrator(start, np.array([mass]), duration / n_steps, n_steps, harmonic(stiffness))
-        errors.append(np.hypot(np.abs(end.positions - exact).max(), np.abs(end.momenta - exact_p).max()))
+        end = integrator(start, np.full(3, mass), duration / n_steps, n_steps, harmonic(stiffness))
+        errors.append(np.hypot(np.abs(end.coordinates - exact).max(), np.abs(end.momenta - exact_p).max()))
     return np.diff(np.log(errors)) / np.log(0.5)
 
 
@@ -116,7 +117,7 @@ class TestLeapfrog:
         """Control built in: the start's energy is another one."""
         start = phase(2)
         end = leapfrog(start, MASSES, 1.0, 10, anharmonic)
-        energy, forces = anharmonic(end.positions)
+        energy, forces = anharmonic(end.coordinates)
         assert end.energy == energy != start.energy
         np.testing.assert_array_equal(end.forces, forces)
 
@@ -125,9 +126,9 @@ class TestLeapfrog:
         start = phase(3)
         copies = [np.copy(part) for part in start]
 
-        def counted(positions):
-            calls.append(positions)
-            return anharmonic(positions)
+        def counted(coordinates):
+            calls.append(coordinates)
+            return anharmonic(coordinates)
 
         leapfrog(start, MASSES, 1.0, 7, counted)
         assert len(calls) == 7
@@ -142,14 +143,9 @@ class TestLeapfrog:
 
     def test_volume_preserving(self):
         """|det ∂(r', p')/∂(r, p)| = 1 by central differences, two atoms. Controls: explicit Euler, and a drag."""
-        assert abs(log_determinant(leapfrog)) < 1e-7
-        assert abs(log_determinant(explicit_euler)) > 1e-4
-
-        def drag(start, *arguments):
-            end = leapfrog(start, *arguments)
-            return end._replace(momenta=0.9999 * end.momenta)
-
-        assert log_determinant(drag) == pytest.approx(6 * np.log(0.9999), abs=1e-7)
+        assert abs(volume(leapfrog)) < 1e-7
+        assert abs(volume(explicit_euler)) > 1e-4
+        assert volume(with_drag(0.9999)) == pytest.approx(6 * np.log(0.9999), abs=1e-7)
 
     def test_energy_error_does_not_drift(self):
         """Bounded over 20000 steps, as for a symplectic map. Control: explicit Euler gains energy within 100."""
@@ -166,23 +162,12 @@ class TestLeapfrog:
 
 def return_distance(integrator):
     start = phase(5)
-    there = integrator(start, MASSES, 1.0, 50, anharmonic)
-    back = integrator(there._replace(momenta=-there.momenta), MASSES, 1.0, 50, anharmonic)
-    return np.abs(back.positions - start.positions).max()
+    back = there_and_back(integrator, start, MASSES, 1.0, 50, anharmonic)[1]
+    return np.abs(back.coordinates - start.coordinates).max()
 
 
-def log_determinant(integrator, step=1e-4):
-    masses = MASSES[1:3]
-
-    def flow(point):
-        positions, momenta = point.reshape(2, 2, 3)
-        end = integrator(Phase(positions, momenta, *anharmonic(positions)), masses, 3.0, 5, anharmonic)
-        return np.concatenate([end.positions.ravel(), end.momenta.ravel()])
-
-    start = phase(6, n_atoms=2)
-    point = np.concatenate([start.positions.ravel(), start.momenta.ravel()])
-    columns = [(flow(point + step * unit) - flow(point - step * unit)) / (2 * step) for unit in np.eye(12)]
-    return np.linalg.slogdet(np.stack(columns, axis=1))[1]
+def volume(integrator):
+    return log_determinant(integrator, phase(6, n_atoms=2), MASSES[:6], 3.0, 5, anharmonic)
 
 
 class TestJitter:

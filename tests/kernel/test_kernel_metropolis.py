@@ -24,9 +24,15 @@ def test_parts_of_delta_h():
 
 def test_total_is_integration_plus_mismatch():
     generator = np.random.default_rng(0)
-    for target, model, kinetic in generator.normal(0, 100, (200, 3, 2)):
-        result = energy_change(tuple(target), tuple(model), tuple(kinetic))
+    for parts in generator.normal(0, 100, (200, 4, 2)):
+        result = energy_change(*map(tuple, parts))
         assert result.total == pytest.approx(result.integration + result.mismatch, abs=1e-12)
+
+
+def test_cell_part_counts_once_in_the_total_and_in_the_integration():
+    """Would fail for a cell energy of the wrong sign, or one that is also taken for a mismatch."""
+    result = energy_change(target=(1.0, 1.5), model=(2.0, 2.25), kinetic=(3.0, 2.875), cell=(-4.0, -3.0))
+    assert result == EnergyChange(total=1.375, integration=1.125, mismatch=0.25)
 
 
 def test_constant_offsets_do_not_count():
