@@ -1,61 +1,132 @@
-"""Adaptation of the proposal length, between epochs only: inside an epoch the kernel is frozen.
+"""Adaptation of proposals between epochs only: inside an epoch the kernel is frozen.
 
-Each rule is an (init, update) pair over a small state, so that the state can be stored between epochs.
+The parts are the rules of the length (:mod:`~aiida_slhmc.kernel.length_rules`) and of the time step
+(:mod:`~aiida_slhmc.kernel.timestep_rule`); here they are chosen by name and put to work together.
 """
 
 from __future__ import annotations
 
+import difflib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
-__all__ = ("AcceptanceRule", "LengthState")
+from aiida_slhmc.kernel.diagnostics import predicted_acceptance
+from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule, JumpState, LengthState
+from aiida_slhmc.kernel.timestep_rule import INTEGRATION_ACCEPTANCE, MIN_LABELS, TimestepRule
+
+__all__ = (
+    "INTEGRATION_ACCEPTANCE",
+    "AcceptanceRule",
+    "Adaptation",
+    "JumpRule",
+    "JumpState",
+    "LengthState",
+    "TimestepRule",
+    "make_rule",
+)
+
+RULES: dict[str, type[AcceptanceRule | JumpRule]] = {"acceptance": AcceptanceRule, "jump": JumpRule}
 
 
 @dataclass(frozen=True)
-class LengthState:
-    """log n is carried instead of n, so that small changes add up before n changes by one."""
+class Adaptation:
+    """The rule of the length with its name, and that of the time step (None: the time step stays)."""
 
-    log_n_steps: float
+    rule: str
+    length: Any
+    timestep: TimestepRule | None
 
-    @property
-    def n_steps(self) -> int:
-        """The proposal length in steps."""
-        return max(1, round(math.exp(self.log_n_steps)))
+    def update(self, trajectory: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
+        """The next epoch's trajectory.
+
+        Where the time step becomes shorter, the length in time stays and the rule of the length is not asked: what it
+        would judge by came from the old time step.
+
+        :param trajectory: ``n_steps``, ``timestep`` (fs), and the ``rule`` and its ``state`` if there was an epoch.
+        :param seen: of the finished epoch ``acceptance``, ``expected_squared_jump_per_label``, ``labels``,
+            ``sigma_integration``, ``sigma_mismatch`` and ``temperature``, as in its summary.
+        :returns: ``n_steps``, ``timestep``, ``rule``, ``state`` and ``reason``, a sentence.
+        """
+        state, timestep = self._state(trajectory), trajectory["timestep"]
+        shorter = self._timestep(timestep, seen)
+        if shorter < timestep:
+            new = replace(state, log_n_steps=self.length.clip(state.log_n_steps + math.log(timestep / shorter)))
+            words = _explain_timestep(timestep, shorter, seen)
+        else:
+            observed = (seen["acceptance"], seen["expected_squared_jump_per_label"])
+            new = self.length.update(state, *observed)
+            words = self.length.explain(state, *observed)
+        reason = f"{words}: {self._explain_steps(trajectory['n_steps'], new.n_steps)}."
+        content = {"n_steps": new.n_steps, "timestep": shorter, "rule": self.rule, "state": new.as_dict()}
+        return {**content, "reason": reason[0].upper() + reason[1:]}
+
+    def _state(self, trajectory: dict[str, Any]) -> Any:
+        """The stored state, or a new one where there is none, or it is another rule's or of another length."""
+        if "state" in trajectory and trajectory.get("rule") == self.rule:
+            state = self.length.restore(trajectory["state"])
+            if state.n_steps == trajectory["n_steps"]:
+                return state
+        return self.length.init(trajectory["n_steps"])
+
+    def _timestep(self, timestep: float, seen: dict[str, Any]) -> float:
+        if self.timestep is None or seen["labels"] < MIN_LABELS:
+            return timestep
+        sigmas = (seen["sigma_integration"], seen["sigma_mismatch"])
+        return self.timestep.update(timestep, *sigmas, seen["temperature"])
+
+    def _explain_steps(self, before: int, after: int) -> str:
+        if before != after:
+            return f"{before} → {after} steps"
+        bounds = {self.length.n_steps_min: ", the lower bound", self.length.n_steps_max: ", the upper bound"}
+        return f"{after} steps as before" + bounds.get(after, "")
 
 
-@dataclass(frozen=True, kw_only=True)
-class AcceptanceRule:
-    """log n ← log n + η (a − a*), clipped to [n_min, n_max].
+def make_rule(options: dict[str, Any]) -> Adaptation:
+    """The adaptation that *options* ask for.
 
-    | symbol | variable | meaning |
-    |---|---|---|
-    | a* | ``target_acceptance`` | acceptance aimed at |
-    | η | ``rate`` | gain |
-    | n_min, n_max | ``n_steps_min``, ``n_steps_max`` | bounds in steps |
-
-    :raises ValueError: for bounds or a target that make no sense.
+    :param options: ``rule`` (``acceptance``, the default, or ``jump``); the arguments of
+        :class:`~aiida_slhmc.kernel.length_rules.AcceptanceRule` and of
+        :class:`~aiida_slhmc.kernel.length_rules.JumpRule`, of which those of the rule not chosen rest; ``timestep``:
+        arguments of :class:`~aiida_slhmc.kernel.timestep_rule.TimestepRule`, true for its defaults (the default), or
+        false to leave the time step alone.
+    :raises ValueError: for an unknown name, with the nearest one, or a value that makes no sense.
     """
+    name = options.get("rule", "acceptance")
+    _check_names([name], set(RULES), "rule")
+    known = {field.name for rule in RULES.values() for field in fields(rule)}
+    given = {key: value for key, value in options.items() if key not in ("rule", "timestep")}
+    _check_names(options, known | {"rule", "timestep"}, "option")
+    rules = {key: _build(rule, given) for key, rule in RULES.items()}
+    return Adaptation(name, rules[name], _make_timestep_rule(options.get("timestep", True)))
 
-    target_acceptance: float = 0.65
-    rate: float = 1.0
-    n_steps_min: int = 5
-    n_steps_max: int = 200
 
-    def __post_init__(self) -> None:
-        if not 0 < self.target_acceptance < 1:
-            raise ValueError(f"target_acceptance must lie between 0 and 1, not {self.target_acceptance}")
-        if not 1 <= self.n_steps_min <= self.n_steps_max:
-            raise ValueError(f"need 1 <= n_steps_min <= n_steps_max, got {self.n_steps_min}, {self.n_steps_max}")
-        if self.rate < 0:
-            raise ValueError(f"rate must not be negative, got {self.rate}")
+def _build(rule: type[Any], options: dict[str, Any]) -> Any:
+    names = {field.name for field in fields(rule)}
+    return rule(**{key: value for key, value in options.items() if key in names})
 
-    def init(self, n_steps: int) -> LengthState:
-        """The state that starts at *n_steps* (clipped to the bounds)."""
-        return self._clipped(math.log(n_steps))
 
-    def update(self, state: LengthState, acceptance: float) -> LengthState:
-        """The state after an epoch with the given *acceptance* (a)."""
-        return self._clipped(state.log_n_steps + self.rate * (acceptance - self.target_acceptance))
+def _make_timestep_rule(options: Any) -> TimestepRule | None:
+    if isinstance(options, bool):
+        return TimestepRule() if options else None
+    if not isinstance(options, dict):
+        raise ValueError(f"timestep must be true, false or a dictionary of options, not {options!r}")
+    _check_names(options, {field.name for field in fields(TimestepRule)}, "option of timestep")
+    return TimestepRule(**options)
 
-    def _clipped(self, log_n_steps: float) -> LengthState:
-        return LengthState(min(max(log_n_steps, math.log(self.n_steps_min)), math.log(self.n_steps_max)))
+
+def _check_names(names: Any, known: set[str], what: str) -> None:
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(str(name), sorted(known), n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known))}"
+            raise ValueError(f"no {what} '{name}' of the adaptation; {hint}")
+
+
+def _explain_timestep(before: float, after: float, seen: dict[str, Any]) -> str:
+    sigma, mismatch = seen["sigma_integration"], seen["sigma_mismatch"]
+    alone = predicted_acceptance(sigma, seen["temperature"])
+    return (
+        f"the integration error (σ {1000 * sigma:.3g} meV) exceeds the mismatch ({1000 * mismatch:.3g} meV) and alone "
+        f"lowers the acceptance to {alone:.2f}, so the time step goes {before:.3g} → {after:.3g} fs at equal duration"
+    )

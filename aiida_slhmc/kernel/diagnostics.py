@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from aiida_slhmc.kernel.units import thermal_energy
 
-__all__ = ("creutz", "predicted_acceptance")
+__all__ = ("creutz", "predicted_acceptance", "sigma_for_acceptance")
 
 
 def creutz(delta_h: ArrayLike, temperature: float) -> tuple[float, float]:
@@ -28,3 +29,11 @@ def creutz(delta_h: ArrayLike, temperature: float) -> tuple[float, float]:
 def predicted_acceptance(sigma: float, temperature: float) -> float:
     """erfc(βσ / 2√2): the acceptance at stationarity for a Gaussian ΔH of standard deviation σ in eV."""
     return math.erfc(sigma / thermal_energy(temperature) / (2 * math.sqrt(2)))
+
+
+def sigma_for_acceptance(acceptance: float, temperature: float) -> float:
+    """The inverse of :func:`predicted_acceptance`: the σ in eV at which *acceptance* (between 0 and 1) is met.
+
+    From erfc(x) = 2 Φ(−√2 x) with Φ the normal distribution function: σ = −2 k_B T Φ⁻¹(a/2).
+    """
+    return -2 * thermal_energy(temperature) * NormalDist().inv_cdf(acceptance / 2)

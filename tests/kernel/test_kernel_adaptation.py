@@ -1,65 +1,155 @@
-"""Adaptation of the proposal length."""
+"""The rules chosen by name, put to work on an epoch's summary, and what they say about it."""
 
 import math
 
 import pytest
 
-from aiida_slhmc.kernel.adaptation import AcceptanceRule, LengthState
+from aiida_slhmc.kernel.adaptation import AcceptanceRule, JumpRule, TimestepRule, make_rule
+from aiida_slhmc.kernel.units import thermal_energy
 
-RULE = AcceptanceRule(target_acceptance=0.65, rate=1.0, n_steps_min=5, n_steps_max=200)
-
-
-@pytest.mark.parametrize(("acceptance", "compare"), [(0.9, 1), (0.4, -1), (0.65, 0)])
-def test_direction(acceptance, compare):
-    """Longer where too much is accepted, shorter where too little. A flipped sign would fail both."""
-    before = RULE.init(40)
-    after = RULE.update(before, acceptance)
-    assert math.copysign(1, after.n_steps - before.n_steps) * (after.n_steps != before.n_steps) == compare
+KT = thermal_energy(300.0)
 
 
-def test_size_of_a_change():
-    assert RULE.update(RULE.init(40), 0.95).log_n_steps == pytest.approx(math.log(40) + 0.3)
-    slow = AcceptanceRule(rate=0.1)
-    assert slow.update(slow.init(40), 0.95).log_n_steps == pytest.approx(math.log(40) + 0.03)
+def seen(**changes):
+    """A summary's part that adaptation looks at."""
+    epoch = {
+        "acceptance": 0.65,
+        "expected_squared_jump_per_label": 0.02,
+        "labels": 40,
+        "sigma_integration": 0.1 * KT,
+        "sigma_mismatch": 0.5 * KT,
+        "temperature": 300.0,
+    }
+    return epoch | changes
 
 
-def test_clipped_to_the_bounds():
-    assert (RULE.init(2).n_steps, RULE.init(1000).n_steps) == (5, 200)
-    low, high = RULE.init(5), RULE.init(200)
-    for _ in range(10):
-        low, high = RULE.update(low, 0.0), RULE.update(high, 1.0)
-    assert (low.n_steps, high.n_steps) == (5, 200)
-    # nothing has piled up beyond the bound: the way back starts at once
-    assert RULE.update(high, 0.45).n_steps == round(200 * math.exp(-0.2))
+ROUGH = {"sigma_integration": 0.5 * KT, "sigma_mismatch": 0.1 * KT}
+START = {"n_steps": 20, "timestep": 1.0}
 
 
-def test_small_changes_add_up():
-    """Would fail if the rounded n were carried: at n = 5 each of these changes alone rounds to nothing."""
-    state = RULE.init(5)
-    assert RULE.update(state, 0.70).n_steps == 5
-    for _ in range(4):
-        state = RULE.update(state, 0.70)
-    assert state.n_steps == 6
+def test_default_is_the_papers_rule_with_time_step():
+    adaptation = make_rule({})
+    assert (adaptation.rule, adaptation.length, adaptation.timestep) == (
+        "acceptance",
+        AcceptanceRule(),
+        TimestepRule(),
+    )
 
 
-def test_state_in_steps():
-    assert LengthState(math.log(17)).n_steps == 17
-    assert LengthState(-5.0).n_steps == 1
+def test_options_reach_their_rules():
+    options = {"n_steps_min": 2, "n_steps_max": 50, "target_acceptance": 0.5, "rate": 0.3, "factor": 1.5}
+    timestep = {"integration_acceptance": 0.8, "timestep_min": 0.3}
+    adaptation = make_rule(options | {"rule": "jump", "timestep": timestep})
+    assert adaptation.length == JumpRule(factor=1.5, n_steps_min=2, n_steps_max=50)
+    assert adaptation.timestep == TimestepRule(**timestep)
+    acceptance = make_rule(options | {"timestep": False})
+    assert acceptance.length == AcceptanceRule(target_acceptance=0.5, rate=0.3, n_steps_min=2, n_steps_max=50)
+    assert acceptance.timestep is None
 
 
-@pytest.mark.parametrize("target", [0.0, 1.0, -0.2, 1.5, math.nan])
-def test_impossible_target(target):
-    with pytest.raises(ValueError, match="target_acceptance"):
-        AcceptanceRule(target_acceptance=target)
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rule": "acceptence"}, "no rule 'acceptence'.*did you mean 'acceptance'"),
+        ({"rule": "zzz"}, "no rule 'zzz'.*there are acceptance, jump"),
+        ({"rule": None}, "no rule 'None'"),
+        ({"n_step_max": 100}, "no option 'n_step_max'.*did you mean 'n_steps_max'"),
+        ({"timestep": {"timestep_mni": 0.1}}, "no option of timestep 'timestep_mni'.*did you mean 'timestep_min'"),
+        ({"timestep": 0.5}, "timestep must be true, false or a dictionary"),
+        ({"timestep": {"timestep_min": -1}}, "timestep_min must be positive"),
+        ({"target_acceptance": 2}, "target_acceptance"),
+        ({"factor": 0.9}, "factor must be above 1"),
+        ({"n_steps_min": 50, "n_steps_max": 10}, "n_steps_min"),
+    ],
+)
+def test_nonsense_is_refused(options, message):
+    """Fails where a typing mistake silently leaves a default in place; also in options of the rule not chosen."""
+    with pytest.raises(ValueError, match=message):
+        make_rule(options)
 
 
-@pytest.mark.parametrize(("low", "high"), [(0, 10), (20, 10), (-5, -1)])
-def test_impossible_bounds(low, high):
-    with pytest.raises(ValueError, match="n_steps_min"):
-        AcceptanceRule(n_steps_min=low, n_steps_max=high)
+@pytest.mark.parametrize(
+    ("acceptance", "n_steps", "reason"),
+    [
+        (0.42, 16, "Acceptance 0.42 is below 0.65: 20 → 16 steps."),
+        (0.85, 24, "Acceptance 0.85 is above 0.65: 20 → 24 steps."),
+        (0.65, 20, "Acceptance 0.65 is at 0.65: 20 steps as before."),
+    ],
+)
+def test_acceptance(acceptance, n_steps, reason):
+    new = make_rule({}).update(START, seen(acceptance=acceptance))
+    assert (new["n_steps"], new["timestep"], new["rule"], new["reason"]) == (n_steps, 1.0, "acceptance", reason)
+    assert new["state"] == {"log_n_steps": pytest.approx(math.log(20) + acceptance - 0.65)}
 
 
-def test_negative_rate():
-    """It would drive n away from the target."""
-    with pytest.raises(ValueError, match="rate"):
-        AcceptanceRule(rate=-0.5)
+def test_jump_over_epochs():
+    """Up, further up, and back after a fall, from what is stored alone."""
+    adaptation = make_rule({"rule": "jump"})
+    first = adaptation.update(START, seen(expected_squared_jump_per_label=0.020))
+    second = adaptation.update(first, seen(expected_squared_jump_per_label=0.030))
+    third = adaptation.update(second, seen(expected_squared_jump_per_label=0.010))
+    last = adaptation.update(third, seen(acceptance=0.0, expected_squared_jump_per_label=0.0))
+    assert [new["n_steps"] for new in (first, second, third, last)] == [26, 34, 26, 20]
+    assert [new["reason"] for new in (first, second, third, last)] == [
+        "The expected squared jump per label is 0.02 Å², the first to compare with: 20 → 26 steps.",
+        "The expected squared jump per label is 0.03 Å², it has not fallen from 0.02 Å²: 26 → 34 steps.",
+        "The expected squared jump per label is 0.01 Å², it fell from 0.03 Å²: 34 → 26 steps.",
+        "No proposal moved the chain, so the next are shorter: 26 → 20 steps.",
+    ]
+
+
+@pytest.mark.parametrize("rule", ["acceptance", "jump"])
+def test_shorter_time_step_keeps_the_length_in_time(rule):
+    """Also where the acceptance is low: that came from the old time step."""
+    new = make_rule({"rule": rule}).update(START, seen(acceptance=0.2, **ROUGH))
+    assert new["timestep"] == pytest.approx(0.709, abs=1e-3)
+    assert new["n_steps"] == 28
+    assert math.exp(new["state"]["log_n_steps"]) * new["timestep"] == pytest.approx(20)
+    assert new["reason"] == (
+        "The integration error (σ 12.9 meV) exceeds the mismatch (2.59 meV) and alone lowers the acceptance to 0.80, "
+        "so the time step goes 1 → 0.709 fs at equal duration: 20 → 28 steps."
+    )
+
+
+def test_steps_stay_within_their_bounds_for_a_shorter_time_step():
+    new = make_rule({"n_steps_max": 22}).update(START, seen(**ROUGH))
+    assert new["n_steps"] == 22
+
+
+@pytest.mark.parametrize(
+    ("options", "changes"),
+    [({}, {}), ({"timestep": False}, ROUGH), ({}, ROUGH | {"labels": 4}), ({"timestep": {"timestep_min": 1.0}}, ROUGH)],
+    ids=["mismatch dominates", "switched off", "too few labels", "at the bound"],
+)
+def test_time_step_stays(options, changes):
+    new = make_rule(options).update(START, seen(acceptance=0.42, **changes))
+    assert (new["timestep"], new["n_steps"]) == (1.0, 16)
+
+
+def test_nothing_known():
+    """An epoch whose labels all failed."""
+    nothing = {"acceptance": 0.0, "expected_squared_jump_per_label": 0.0, "labels": 0}
+    nothing |= {"sigma_integration": None, "sigma_mismatch": None, "temperature": 300.0}
+    assert make_rule({}).update(START, nothing)["n_steps"] == 10
+    assert make_rule({"rule": "jump"}).update(START, nothing)["n_steps"] == 15
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {"rule": "jump", "state": {"log_n_steps": math.log(20), "last_jump": 0.1, "direction": -1}},
+        {"rule": "acceptance", "state": {"log_n_steps": math.log(90)}},
+        {"state": {"log_n_steps": math.log(90)}},
+    ],
+    ids=["of another rule", "of another length", "of no rule"],
+)
+def test_state_that_does_not_belong_is_not_used(stored):
+    """Fails where a restart with another rule or length goes on from the old state."""
+    new = make_rule({}).update(START | stored, seen(acceptance=0.85))
+    assert new == make_rule({}).update(START, seen(acceptance=0.85))
+
+
+@pytest.mark.parametrize(("n_steps", "acceptance", "word"), [(200, 1.0, "upper"), (5, 0.0, "lower")])
+def test_a_bound_is_named(n_steps, acceptance, word):
+    new = make_rule({}).update({"n_steps": n_steps, "timestep": 1.0}, seen(acceptance=acceptance))
+    assert new["reason"].endswith(f": {n_steps} steps as before, the {word} bound.")
