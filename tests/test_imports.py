@@ -19,9 +19,9 @@ ALLOWED = {
     "worker": {"kernel"},
     "standin": set(),
     "data": {"worker.checkpoint_header"},
-    "calculations": {"kernel", "worker", "data"},
+    "calculations": {"kernel", "analysis", "worker", "data"},
     "targets": {"kernel", "standin", "data", "calculations"},
-    "workflows": {"kernel", "worker", "data", "calculations", "targets"},
+    "workflows": {"kernel", "analysis", "worker", "data", "calculations", "targets"},
     "report": {"kernel", "analysis", "worker", "data", "calculations", "targets", "workflows"},
     "cli": {"kernel", "analysis", "worker", "standin", "data", "calculations", "targets", "workflows", "report"},
 }

@@ -1,21 +1,28 @@
-"""Calculation functions that close an epoch: its block of labels, its summary, and the next proposal length."""
+"""Calculation functions that close an epoch: its labels, its chain, its summary, and the next trajectory."""
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
-from scipy.stats import binomtest
 
+from aiida_slhmc.analysis.epoch_summary import SERIES, Chain, summarise
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
-from aiida_slhmc.kernel.adaptation import AcceptanceRule, LengthState
-from aiida_slhmc.kernel.diagnostics import creutz, predicted_acceptance
+from aiida_slhmc.kernel.adaptation import make_rule
 
-__all__ = ("adapt_length", "collect_block", "record_unlabelled", "summarise_epoch")
+__all__ = (
+    "adapt_trajectory",
+    "collect_block",
+    "collect_chain",
+    "read_chain",
+    "record_unlabelled",
+    "summarise_epoch",
+)
+
+ABOUT = ("epoch", "temperature", "n_atoms", "ensemble", "timestep")
 
 
 @calcfunction
@@ -31,77 +38,47 @@ def record_unlabelled(structure: orm.StructureData, reason: orm.Str) -> Configur
 
 
 @calcfunction
-def summarise_epoch(**decisions: orm.Dict) -> orm.Dict:
-    """Diagnostics of a finished epoch from its decisions (theory: section 4 of the design, `kernel/diagnostics`).
+def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
+    """The chain of an epoch as series, from its decisions in the order of their names.
 
-    :returns: a Dict with ``epoch``, ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``, ``acceptance``,
-        ``acceptance_interval`` (95 %), ``acceptance_per_walker``, ``predicted_acceptance``, ``creutz``,
-        ``creutz_error``,
-        ``n_steps`` (mean), ``sigma_delta_h``, ``sigma_integration``, ``sigma_mismatch`` (eV), the forward errors
-        ``force_rmse_mev_per_angstrom``, ``energy_rmse_mev_per_atom``, ``energy_rmse_centred_mev_per_atom``, and
-        ``squared_jump_per_label`` (Å²). A number that needs more labels than there are is None.
+    :param decisions: outputs of :func:`~aiida_slhmc.calculations.metropolis.metropolis`, one per cycle.
+    :returns: arrays (n_cycles, n_walkers) of ``accepted``, ``probability``, ``delta_h``, ``integration``, ``mismatch``,
+        ``energy``, ``energy_error`` (eV), ``volume`` (Å³), ``force_rmse`` (eV/Å), ``stress_rmse`` (GPa) and
+        ``expected_squared_jump`` (Å² per atom), NaN where there is no label; ``n_steps`` (n_cycles,); and attributes
+        ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble`` and ``timestep`` (fs).
     """
     rows = [decisions[name].get_dict() for name in sorted(decisions)]
-    accepted = np.array([row["accepted"] for row in rows])
-    labelled = {key: _known(rows, key) for key in ("delta_h", "integration", "mismatch", "energy_error", "force_rmse")}
-    first = rows[0]
-    mean, error = creutz(labelled["delta_h"], first["temperature"])
-    n_labels = labelled["delta_h"].size
-    energy_errors = 1000 * labelled["energy_error"] / first["n_atoms"]
-    sigma = {f"sigma_{key}": _deviation(labelled[key]) for key in ("delta_h", "integration", "mismatch")}
-    summary = {
-        "epoch": first["epoch"],
-        "n_cycles": len(rows),
-        "n_walkers": first["n_walkers"],
-        "labels": int(n_labels),
-        "failed_labels": int(accepted.size - n_labels),
-        "acceptance": float(accepted.mean()),
-        "acceptance_interval": _wilson_interval(int(accepted.sum()), accepted.size),
-        "acceptance_per_walker": accepted.mean(axis=0).tolist(),
-        "predicted_acceptance": predicted_acceptance(sigma["sigma_delta_h"], first["temperature"]),
-        "creutz": mean,
-        "creutz_error": error,
-        "n_steps": float(np.mean([row["n_steps"] for row in rows])),
-        "force_rmse_mev_per_angstrom": 1000 * _rms(labelled["force_rmse"]),
-        "energy_rmse_mev_per_atom": _rms(energy_errors),
-        "energy_rmse_centred_mev_per_atom": _rms(energy_errors - energy_errors.mean()) if n_labels else math.nan,
-        "squared_jump_per_label": float(np.mean([row["squared_jump"] for row in rows])),
-    }
-    return orm.Dict({key: _jsonable(value) for key, value in (summary | sigma).items()})
+    # None becomes NaN where a float is asked for
+    arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in SERIES}
+    arrays["accepted"] = arrays["accepted"].astype(bool)
+    arrays["n_steps"] = np.array([row["n_steps"] for row in rows], dtype=int)
+    node = orm.ArrayData(arrays)
+    node.base.attributes.set_many({key: rows[0][key] for key in ABOUT})
+    return node
+
+
+def read_chain(node: orm.ArrayData) -> tuple[Chain, dict[str, Any]]:
+    """The arrays and the attributes of a chain that :func:`collect_chain` has made."""
+    arrays = {name: node.get_array(name) for name in (*SERIES, "n_steps")}
+    return arrays, {key: node.base.attributes.get(key) for key in ABOUT}
 
 
 @calcfunction
-def adapt_length(length: orm.Dict, adaptation: orm.Dict, summary: orm.Dict) -> orm.Dict:
-    """The next epoch's proposal length by the ``acceptance`` rule, from the finished epoch's summary.
+def summarise_epoch(chain: orm.ArrayData) -> orm.Dict:
+    """Diagnostics of a finished epoch, see :func:`aiida_slhmc.analysis.epoch_summary.summarise`.
 
-    :param length: ``n_steps`` and, from the second epoch on, ``log_n_steps``.
-    :param adaptation: arguments of :class:`~aiida_slhmc.kernel.adaptation.AcceptanceRule`.
+    :param chain: output of :func:`collect_chain`.
     """
-    rule = AcceptanceRule(**adaptation.get_dict())
-    old = length.get_dict()
-    state = LengthState(old["log_n_steps"]) if "log_n_steps" in old else rule.init(old["n_steps"])
-    new = rule.update(state, summary["acceptance"])
-    return orm.Dict({"n_steps": new.n_steps, "log_n_steps": new.log_n_steps})
+    return orm.Dict(summarise(*read_chain(chain)))
 
 
-def _wilson_interval(n_accepted: int, n_proposed: int) -> list[float]:
-    """95 % interval of an acceptance, honest at 0 and 1; it takes proposals as independent."""
-    interval = binomtest(n_accepted, n_proposed).proportion_ci(confidence_level=0.95, method="wilson")
-    return [float(interval.low), float(interval.high)]
+@calcfunction
+def adapt_trajectory(trajectory: orm.Dict, adaptation: orm.Dict, summary: orm.Dict) -> orm.Dict:
+    """The next epoch's number of steps and time step, from the finished epoch's summary.
 
-
-def _known(rows: list[dict[str, Any]], key: str) -> np.ndarray:
-    return np.array([value for row in rows for value in row[key] if value is not None], dtype=float)
-
-
-def _deviation(values: np.ndarray) -> float:
-    return float(values.std(ddof=1)) if values.size > 1 else math.nan
-
-
-def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values**2))) if values.size else math.nan
-
-
-def _jsonable(value: Any) -> Any:
-    """None for what is not finite: the database stores JSON, which has no NaN."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    :param trajectory: ``n_steps``, ``timestep`` (fs) and, from the second epoch on, the ``rule`` and its ``state``.
+    :param adaptation: options of :func:`~aiida_slhmc.kernel.adaptation.make_rule`.
+    :param summary: output of :func:`summarise_epoch`.
+    :returns: ``n_steps``, ``timestep``, ``rule``, ``state`` and the ``reason`` in words.
+    """
+    return orm.Dict(make_rule(adaptation.get_dict()).update(trajectory.get_dict(), summary.get_dict()))

@@ -1,4 +1,4 @@
-"""What closes an epoch: the block, the summary, the next length, the record of a failed label, the history."""
+"""What closes an epoch: block, chain, summary, next trajectory, the record of a failed label, and the history."""
 
 from __future__ import annotations
 
@@ -10,87 +10,94 @@ import pytest
 from aiida import orm
 from fixtures import configuration, rutile_atoms
 
-from aiida_slhmc.calculations.epoch import adapt_length, collect_block, record_unlabelled, summarise_epoch
+from aiida_slhmc.analysis.epoch_summary import SERIES, summarise
+from aiida_slhmc.analysis.run_summary import summarise_chains
+from aiida_slhmc.calculations.epoch import (
+    adapt_trajectory,
+    collect_block,
+    collect_chain,
+    read_chain,
+    record_unlabelled,
+    summarise_epoch,
+)
 from aiida_slhmc.calculations.history import summarise_run
-from aiida_slhmc.kernel.diagnostics import predicted_acceptance
-from aiida_slhmc.kernel.units import thermal_energy
+
+ABOUT = {"epoch": 5, "temperature": 300.0, "n_atoms": 6, "ensemble": "npt", "timestep": 0.5}
 
 
 def decision(cycle: int, delta_h: list[float | None], accepted: list[bool], **changes: Any) -> orm.Dict:
-    """The decision of one cycle with two walkers; half of ΔH is mismatch."""
+    """The decision of one cycle; half of ΔH is mismatch."""
     half = [None if value is None else value / 2 for value in delta_h]
     content = {
         "accepted": accepted,
+        "probability": [0.0 if value is None else 0.5 for value in delta_h],
+        "random_number": [0.3 for _ in delta_h],
         "delta_h": delta_h,
         "integration": half,
         "mismatch": half,
+        "energy": [-50.0 - cycle - 0.1 * k for k in range(len(delta_h))],
+        "volume": [60.0 + cycle + 0.1 * k for k in range(len(delta_h))],
         "energy_error": [None if value is None else 0.06 + value for value in delta_h],
         "force_rmse": [None if value is None else 0.1 * (cycle + 1) for value in delta_h],
-        "squared_jump": [0.02 if moved else 0.0 for moved in accepted],
-        "epoch": 5,
+        "stress_rmse": [None for _ in delta_h],
+        "expected_squared_jump": [None if value is None else 0.02 for value in delta_h],
+        "acceptance": float(np.mean(accepted)),
         "cycle": cycle,
         "n_steps": 10 + cycle,
-        "temperature": 300.0,
-        "n_walkers": 2,
-        "n_atoms": 6,
+        "n_walkers": len(delta_h),
+        **ABOUT,
     }
     return orm.Dict(content | changes).store()
 
 
-def summary_of(*decisions: orm.Dict) -> dict[str, Any]:
-    return summarise_epoch(**{f"decide_{i:05d}": node for i, node in enumerate(decisions)}).get_dict()
+def chain_of(*decisions: orm.Dict) -> orm.ArrayData:
+    return collect_chain(**{f"decide_{i:05d}": node for i, node in enumerate(decisions)})
 
 
-def test_summary() -> None:
-    """Fails where a diagnostic is not what its name says; all are computed here in another way."""
-    values = [0.01, -0.02, 0.03, 0.0]
-    summary = summary_of(decision(0, values[:2], [True, True]), decision(1, values[2:], [False, True]))
-    assert (summary["epoch"], summary["n_cycles"], summary["n_walkers"], summary["labels"]) == (5, 2, 2, 4)
-    assert summary["failed_labels"] == 0
-    assert summary["acceptance"] == 0.75
-    assert summary["acceptance_per_walker"] == [0.5, 1.0]
-    low, high = summary["acceptance_interval"]
-    assert 0.25 < low < 0.75 < high < 1.0
-    assert summary["n_steps"] == 10.5
-    weights = np.exp(-np.array(values) / thermal_energy(300.0))
-    assert summary["creutz"] == pytest.approx(weights.mean())
-    assert summary["creutz_error"] == pytest.approx(weights.std(ddof=1) / 2)
-    sigma = np.std(values, ddof=1)
-    assert summary["sigma_delta_h"] == pytest.approx(sigma)
-    assert summary["sigma_integration"] == pytest.approx(sigma / 2)
-    assert summary["sigma_mismatch"] == pytest.approx(sigma / 2)
-    assert summary["predicted_acceptance"] == pytest.approx(predicted_acceptance(sigma, 300.0))
-    errors = 1000 * (0.06 + np.array(values)) / 6
-    assert summary["energy_rmse_mev_per_atom"] == pytest.approx(np.sqrt(np.mean(errors**2)))
-    assert summary["energy_rmse_centred_mev_per_atom"] == pytest.approx(errors.std())
-    assert summary["force_rmse_mev_per_angstrom"] == pytest.approx(1000 * math.sqrt((2 * 0.1**2 + 2 * 0.2**2) / 4))
-    assert summary["squared_jump_per_label"] == pytest.approx(0.015)
+def as_stored(content: dict[str, Any]) -> dict[str, Any]:
+    """AiiDA keeps 14 digits of a number."""
+    return orm.Dict(content).store().get_dict()
 
 
-def test_failed_labels_are_rejections_and_nothing_else() -> None:
-    """Fails where a failed label is left out of the acceptance, or enters an average."""
-    summary = summary_of(decision(0, [0.01, None], [True, False]), decision(1, [0.02, 0.03], [True, True]))
-    assert (summary["labels"], summary["failed_labels"]) == (3, 1)
-    assert summary["acceptance"] == 0.75
-    assert summary["sigma_delta_h"] == pytest.approx(0.01)
+def small_chain() -> orm.ArrayData:
+    return chain_of(decision(0, [0.01, None], [True, False]), decision(1, [0.03, 0.0], [False, True]))
 
 
-def test_what_cannot_be_known_is_none() -> None:
-    """Fails where a NaN goes to the database, which refuses it."""
-    nothing = summary_of(decision(0, [None, None], [False, False]))
-    assert (nothing["labels"], nothing["failed_labels"], nothing["acceptance"]) == (0, 2, 0.0)
-    unknown = ("creutz", "creutz_error", "sigma_delta_h", "force_rmse_mev_per_angstrom", "energy_rmse_mev_per_atom")
-    assert all(nothing[key] is None for key in (*unknown, "predicted_acceptance", "energy_rmse_centred_mev_per_atom"))
-    single = summary_of(decision(0, [0.0, None], [True, False]))
-    assert single["creutz"] == 1.0
-    assert single["sigma_delta_h"] is None
+def test_chain_has_the_decisions_as_series() -> None:
+    """Fails where cycles and walkers are exchanged, or None does not become NaN."""
+    chain = small_chain()
+    assert chain.is_stored
+    arrays, about = read_chain(chain)
+    assert about == ABOUT
+    assert {arrays[name].shape for name in SERIES} == {(2, 2)}
+    np.testing.assert_array_equal(arrays["delta_h"], [[0.01, math.nan], [0.03, 0.0]])
+    np.testing.assert_array_equal(arrays["energy"], [[-50.0, -50.1], [-51.0, -51.1]])
+    np.testing.assert_array_equal(arrays["n_steps"], [10, 11])
+    assert np.isnan(arrays["stress_rmse"]).all()
+    assert arrays["accepted"].dtype == bool
+    assert arrays["accepted"].tolist() == [[True, False], [False, True]]
 
 
 def test_cycles_are_ordered_by_name() -> None:
     """Fails where the order of keyword arguments matters: AiiDA does not keep it."""
     first, second = decision(0, [0.01, 0.02], [True, False]), decision(1, [0.5, None], [False, False], epoch=6)
-    summary = summarise_epoch(decide_00001=second, decide_00000=first)
-    assert summary["epoch"] == 5
+    chain = collect_chain(decide_00001=second, decide_00000=first)
+    assert chain.base.attributes.get("epoch") == 5
+    assert chain.get_array("n_steps").tolist() == [10, 11]
+
+
+def test_summary_is_that_of_the_plain_function() -> None:
+    chain = small_chain()
+    summary = summarise_epoch(chain).get_dict()
+    assert summary == as_stored(summarise(*read_chain(chain)))
+    assert (summary["labels"], summary["failed_labels"], summary["acceptance"]) == (3, 1, 0.5)
+    assert summary["stress_rmse_gpa"] is None
+
+
+def test_summary_of_an_epoch_without_labels() -> None:
+    """Fails where a NaN goes to the database, which refuses it."""
+    summary = summarise_epoch(chain_of(decision(0, [None, None], [False, False]))).get_dict()
+    assert (summary["labels"], summary["failed_labels"], summary["creutz"]) == (0, 2, None)
 
 
 def test_block_in_the_order_of_names(labelled) -> None:
@@ -112,35 +119,51 @@ def test_record_of_a_failed_label() -> None:
     np.testing.assert_array_equal(record.arrays()["positions"], structure.get_ase().positions)
 
 
-RULE = {"target_acceptance": 0.65, "rate": 1.0, "n_steps_min": 5, "n_steps_max": 100}
+START = {"n_steps": 20, "timestep": 0.5}
+SEEN = {"labels": 40, "sigma_integration": 0.001, "sigma_mismatch": 0.01, "temperature": 300.0}
+
+
+def seen(acceptance: float, jump: float = 0.02) -> orm.Dict:
+    return orm.Dict(SEEN | {"acceptance": acceptance, "expected_squared_jump_per_label": jump})
 
 
 @pytest.mark.parametrize(
     ("acceptance", "expected"), [(1.0, 28), (0.65, 20), (0.0, 10)], ids=["longer", "the same", "shorter"]
 )
-def test_length_follows_the_acceptance(acceptance: float, expected: int) -> None:
+def test_trajectory_follows_the_acceptance(acceptance: float, expected: int) -> None:
     """Fails where the length moves the wrong way."""
-    new = adapt_length(orm.Dict({"n_steps": 20}), orm.Dict(RULE), orm.Dict({"acceptance": acceptance}))
-    assert new["n_steps"] == expected
-    assert new["log_n_steps"] == pytest.approx(math.log(20) + acceptance - 0.65)
+    new = adapt_trajectory(orm.Dict(START), orm.Dict({}), seen(acceptance))
+    assert (new["n_steps"], new["timestep"], new["rule"]) == (expected, 0.5, "acceptance")
+    assert new["reason"].startswith(f"Acceptance {acceptance:.2f} is")
 
 
-def test_small_changes_of_the_length_add_up() -> None:
+def test_state_is_carried_from_epoch_to_epoch() -> None:
     """Fails where the length is rounded between epochs: a small rate would then never change it."""
-    length = orm.Dict({"n_steps": 10})
+    trajectory = orm.Dict({"n_steps": 10, "timestep": 0.5})
     for _ in range(5):
-        length = adapt_length(length, orm.Dict(RULE | {"rate": 0.05}), orm.Dict({"acceptance": 1.0}))
-    assert length["n_steps"] == 11
+        trajectory = adapt_trajectory(trajectory, orm.Dict({"rate": 0.05}), seen(1.0))
+    assert trajectory["n_steps"] == 11
 
 
-@pytest.mark.parametrize(("start", "acceptance", "bound"), [(99, 1.0, 100), (6, 0.0, 5)])
-def test_length_stays_within_its_bounds(start: int, acceptance: float, bound: int) -> None:
-    new = adapt_length(orm.Dict({"n_steps": start}), orm.Dict(RULE), orm.Dict({"acceptance": acceptance}))
-    assert new["n_steps"] == bound
+def test_trajectory_by_the_jump() -> None:
+    trajectory, rule = orm.Dict(START), orm.Dict({"rule": "jump", "n_steps_max": 30})
+    lengths = []
+    for jump in (0.01, 0.02, 0.015, 0.0):
+        trajectory = adapt_trajectory(trajectory, rule, seen(0.5, jump))
+        lengths.append(trajectory["n_steps"])
+    assert lengths == [26, 30, 23, 18]
+
+
+def test_summary_is_what_adaptation_reads() -> None:
+    """Fails where one of them renames a key."""
+    new = adapt_trajectory(orm.Dict(START), orm.Dict({"rule": "jump"}), summarise_epoch(small_chain()))
+    assert new["n_steps"] == 26
 
 
 def test_history() -> None:
-    epochs = [orm.Dict({"epoch": i, "labels": 4 + i}).store() for i in range(3)]
-    history = summarise_run(**{f"epoch_{i:04d}": epochs[i] for i in (1, 2, 0)}).get_dict()
+    chains = [chain_of(decision(0, [0.01, 0.02 * i], [True, False], epoch=i)) for i in range(3)]
+    history = summarise_run(**{f"epoch_{i:04d}": chains[i] for i in (1, 2, 0)}).get_dict()
     assert [epoch["epoch"] for epoch in history["epochs"]] == [0, 1, 2]
-    assert history["labels"] == 15
+    assert history["labels"] == 6
+    assert history["run"]["n_cycles"] == 3
+    assert history == as_stored(summarise_chains([read_chain(chain) for chain in chains]))
