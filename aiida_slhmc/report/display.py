@@ -80,8 +80,8 @@ def _render(state: RunState) -> Group:
     return Group(table, Text(text), bar)
 
 
-def epoch_table(history: dict[str, Any]) -> Table:
-    """The epochs of a finished run, from the ``history`` output."""
+def epoch_table(history: dict[str, Any]) -> Group:
+    """The epochs of a finished run, from the ``history`` output, and below them the warnings."""
     table = Table(title="Epochs; the errors are those of forward predictions", title_justify="left")
     table.box, table.padding, table.pad_edge = box.SIMPLE_HEAD, (0, 1, 0, 0), False
     headers = (
@@ -108,7 +108,14 @@ def epoch_table(history: dict[str, Any]) -> Table:
             _number(epoch["energy_rmse_centred_mev_per_atom"], ".2f"),
             f"{_number(epoch['creutz'], '.3g')} ± {_number(epoch['creutz_error'], '.2g')}",
         )
-    return table
+    return Group(table, *_warnings(history))
+
+
+def _warnings(history: dict[str, Any]) -> list[Text]:
+    """One line for each warning of an epoch, then those of the whole run."""
+    lines = [f"Epoch {epoch['epoch']}: {sentence}" for epoch in history["epochs"] for sentence in epoch["warnings"]]
+    lines += [f"All epochs: {sentence}" for sentence in history["run"]["warnings"]]
+    return [Text(line, style="yellow") for line in lines]
 
 
 def _number(value: float | None, form: str) -> str:
