@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_HOME := $(CURDIR)/.aiida-demo
 DEMO := AIIDA_PATH=$(DEMO_HOME)
 
-.PHONY: demo demo-profile test test-slow lint bench clean
+.PHONY: demo demo-profile test test-slow lint bench npt clean
 
 demo: demo-profile
 	$(DEMO) $(BIN)/python examples/demo.py
@@ -29,6 +29,10 @@ lint: .venv/installed
 
 bench: demo-profile
 	$(DEMO) $(BIN)/python benchmarks/cost_per_cycle.py
+
+# NPT against molecular dynamics, and training with stress against training without; about an hour
+npt: demo-profile
+	$(DEMO) $(BIN)/python benchmarks/npt.py
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

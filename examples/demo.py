@@ -47,7 +47,7 @@ def wait_for_run(process: subprocess.Popen[bytes], known: set[int]) -> int | Non
 
 def write_summary(run: orm.WorkChainNode, folder: Path) -> None:
     """Leave what the table shows, and the uuids, in summary.json, and the picture beside it."""
-    outputs = {name: getattr(run.outputs, name).uuid for name in ("model", "history", "length")}
+    outputs = {name: getattr(run.outputs, name).uuid for name in ("model", "history", "trajectory")}
     outputs |= {name: [node.uuid for node in getattr(run.outputs, name).values()] for name in ("walkers", "datasets")}
     history = run.outputs.history.get_dict()
     children = find_children(run, "epoch_")

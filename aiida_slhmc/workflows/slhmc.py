@@ -30,7 +30,8 @@ class SlhmcWorkChain(WorkChain):
     """Label the start, then [epoch → fine-tune] until the label budget or convergence is reached.
 
     Everything adaptive, the trajectory's length and time step included, happens between epochs. A fine-tuning that
-    diverges or does not improve on its parent is not used: the parent proposes on, and the next fine-tuning has more labels.
+    diverges or does not improve on its parent is not used: the parent proposes on, and the next fine-tuning has more
+    labels.
     """
 
     @classmethod

@@ -20,7 +20,7 @@ from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 EXAMPLES = Path(sys.argv[0]).resolve().parents[2] / "examples"
 OVERRIDES = {
     "kernel": {"seed": 7},
-    "n_steps": 3,
+    "trajectory": {"n_steps": 3, "timestep": 1.0},
     "n_walkers": 2,
     "n_cycles": 3,
     "label_budget": 12,

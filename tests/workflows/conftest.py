@@ -82,7 +82,7 @@ def epoch_builder(first_epoch) -> Callable[..., ProcessBuilder]:
 
     def make(mode: str | None = None, fraction: float = 1.0, **changes: Any) -> ProcessBuilder:
         builder = EpochWorkChain.get_builder()
-        builder._update({name: first_epoch.inputs[name] for name in ("model", "parameters", "length", "n_cycles")})
+        builder._update({name: first_epoch.inputs[name] for name in ("model", "parameters", "trajectory", "n_cycles")})
         for name in ("walkers", "proposal", "target"):
             builder[name] = dict(first_epoch.inputs[name].items())
         builder.target["potential"] = dict(first_epoch.inputs.target.potential.items())

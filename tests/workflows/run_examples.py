@@ -15,8 +15,8 @@ SETTINGS = {
     "n_walkers": 2,
     "n_cycles": 2,
     "label_budget": 8,
-    "n_steps": 5,
-    "kernel": {"seed": 3, "timestep": 2.0, "device": "cpu"},
+    "trajectory": {"n_steps": 5, "timestep": 2.0},
+    "kernel": {"seed": 3, "device": "cpu"},
     "fine_tune": {"max_epochs": 2, "device": "cpu"},
     "adaptation": {"n_steps_min": 3, "n_steps_max": 20},
 }

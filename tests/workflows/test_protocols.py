@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 
-from aiida_slhmc.kernel.adaptation import AcceptanceRule
+from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.kernel.parameters import KernelParameters
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 from aiida_slhmc.workflows.inputs import get_protocol, protocol_names
@@ -22,7 +22,7 @@ def test_each_protocol_is_valid(name: str) -> None:
     """Fails where a protocol has an option that its own calculation would refuse."""
     settings = get_protocol(name)
     KernelParameters(**settings["kernel"])
-    AcceptanceRule(**settings["adaptation"])
+    make_rule(settings["adaptation"])
     FineTuneParameters.from_dict(settings["fine_tune"])
     assert settings["label_budget"] >= settings["n_walkers"] * settings["n_cycles"]
 
@@ -31,6 +31,7 @@ def test_the_papers_protocol() -> None:
     """Fails where `paper` is no longer what was published."""
     settings = get_protocol("paper")
     assert (settings["n_walkers"], settings["n_cycles"]) == (1, 30)
+    assert settings["adaptation"]["rule"] == "acceptance"
     training = settings["fine_tune"]
     published = {"learning_rate": 0.01, "batch_size": 8, "max_epochs": 50, "patience": 10, "scheduler_patience": 5}
     assert published.items() <= training.items()
@@ -52,7 +53,7 @@ def test_overrides_are_merged_key_by_key() -> None:
     [
         ("quick", None, "no protocol 'quick'; there are fast, balanced, stringent, paper"),
         (None, {"n_walker": 2}, "no key 'n_walker'; did you mean 'n_walkers'"),
-        (None, {"zzz": 2}, "no key 'zzz'; there are .*n_steps"),
+        (None, {"zzz": 2}, "no key 'zzz'; there are .*trajectory"),
     ],
 )
 def test_unknown_names(name: str | None, overrides: dict[str, int] | None, message: str) -> None:
@@ -67,8 +68,7 @@ def test_builder(builder_of, structure, foundation) -> None:
     assert (builder.n_walkers.value, builder.n_cycles.value, builder.label_budget.value) == (2, 2, 8)
     assert builder.structure.uuid == structure.uuid
     assert builder.model.uuid == foundation.uuid
-    assert builder.length.get_dict() == {"n_steps": 5}
-    assert builder.parameters["timestep"] == 2.0
+    assert builder.trajectory.get_dict() == {"n_steps": 5, "timestep": 2.0}
     assert builder.fine_tune.parameters["max_epochs"] == 2
     assert builder.target.engine.value == "vasp"
     assert builder.convergence["acceptance"] == 0.6
@@ -90,3 +90,16 @@ def test_builder_of_unknown_target_and_functional(structure, foundation, python_
     with pytest.raises(ValueError, match="functional must be one of"):
         SlhmcWorkChain.get_builder_from_protocol(**common, functional="pbe0", target_options=options)
     assert isinstance(vasp_code, orm.InstalledCode)
+
+
+def test_npt_settings_lie_between_what_is_common_and_the_protocols_own() -> None:
+    """Fails where NPT runs in NVT, trains without stress, or the paper's protocol is not the paper's."""
+    settings = get_protocol("fast", {"kernel": {"pressure": 2.0}}, ensemble="npt")
+    assert settings["kernel"]["ensemble"] == "npt"
+    assert settings["kernel"]["pressure"] == 2.0
+    assert settings["kernel"]["cell_degrees_of_freedom"] == "orthorhombic"
+    assert settings["fine_tune"]["loss"] == "energy_forces_stress"
+    assert get_protocol("paper", ensemble="npt")["fine_tune"]["loss"] == "energy_forces"
+    assert "loss" not in get_protocol("fast")["fine_tune"]
+    with pytest.raises(ValueError, match="no ensemble 'nph'; there are nvt, npt"):
+        get_protocol("fast", ensemble="nph")

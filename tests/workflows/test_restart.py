@@ -66,7 +66,7 @@ def test_builder_from_a_finished_run(finished) -> None:
     assert builder.label_budget.value == 40
     assert builder.first_epoch.value == 2
     assert builder.model.uuid == finished.outputs.model.uuid
-    assert builder.length.uuid == finished.outputs.length.uuid
+    assert builder.trajectory.uuid == finished.outputs.trajectory.uuid
     assert "structure" not in builder._inputs(prune=True)
     assert {name: node.uuid for name, node in builder.walkers.items()} == {
         name: node.uuid for name, node in finished.outputs.walkers.items()

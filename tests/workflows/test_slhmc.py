@@ -18,13 +18,13 @@ CODES = SlhmcWorkChain.exit_codes
 def test_outputs(finished) -> None:
     """Fails where a next run, or a reader, lacks something."""
     assert finished.is_finished_ok, finished.exit_message
-    assert set(finished.outputs) == {"model", "walkers", "datasets", "length", "history"}
+    assert set(finished.outputs) == {"model", "walkers", "datasets", "trajectory", "history"}
     assert set(finished.outputs.datasets) == {"block_0000", "block_0001"}
     assert set(finished.outputs.walkers) == {"walker_0", "walker_1"}
     history = finished.outputs.history
     assert [epoch["epoch"] for epoch in history["epochs"]] == [0, 1]
     assert history["labels"] == 8
-    assert 3 <= finished.outputs.length["n_steps"] <= 20
+    assert 3 <= finished.outputs.trajectory["n_steps"] <= 20
     assert len(called(finished, "VaspCalculation")) == 9, "one for the start and one for each end point"
 
 
@@ -46,15 +46,16 @@ def test_lineage(finished, foundation) -> None:
         assert epochs[1].inputs.walkers[name].uuid == epochs[0].outputs.walkers[name].uuid
 
 
-def test_length_is_adapted_between_epochs(finished) -> None:
-    """Fails where the length changes within an epoch, or not at all."""
+def test_trajectory_is_adapted_between_epochs(finished) -> None:
+    """Fails where the trajectory changes within an epoch, not at all, or without a reason that people can read."""
     first, second = called(finished, "EpochWorkChain")
-    (before, after) = called(finished, "adapt_length")
-    assert before.inputs.summary.uuid == first.outputs.summary.uuid
-    assert second.inputs.length.uuid == before.outputs.result.uuid
-    assert finished.outputs.length.uuid == after.outputs.result.uuid
+    assert first.outputs.next_trajectory.creator.inputs.summary.uuid == first.outputs.summary.uuid
+    assert second.inputs.trajectory.uuid == first.outputs.next_trajectory.uuid
+    assert finished.outputs.trajectory.uuid == second.outputs.next_trajectory.uuid
+    assert second.outputs.next_trajectory["state"] != first.outputs.next_trajectory["state"]
+    assert "steps" in first.outputs.next_trajectory["reason"]
     for proposal in called(second, "MaceProposalCalculation"):
-        assert proposal.inputs.length.uuid == second.inputs.length.uuid
+        assert proposal.inputs.trajectory.uuid == second.inputs.trajectory.uuid
 
 
 def test_the_model_gets_better(finished) -> None:

@@ -13,6 +13,9 @@ from fixtures import configuration, label_of, rutile_atoms
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
 
+KERNEL = {"temperature": 300.0, "seed": 3}
+
+
 def refuses(builder: ProcessBuilder, message: str, **changes: Any) -> None:
     """Assert that the builder with *changes* (None: without it) is refused, when it is filled or when it is run."""
     with pytest.raises(ValueError, match=message):  # noqa: PT012
@@ -58,8 +61,11 @@ def slab() -> orm.StructureData:
             "both bounds must be positive",
         ),
         ({"adaptation": lambda: orm.Dict({"target_acceptance": 1.5})}, "target_acceptance must lie between"),
-        ({"adaptation": lambda: orm.Dict({"rat": 1.0})}, "rat"),
-        ({"length": lambda: orm.Dict({"n_steps": 0})}, "n_steps must be a positive integer"),
+        ({"adaptation": lambda: orm.Dict({"rat": 1.0})}, "did you mean 'rate'"),
+        ({"adaptation": lambda: orm.Dict({"rule": "jmp"})}, "did you mean 'jump'"),
+        ({"trajectory": lambda: orm.Dict({"n_steps": 0, "timestep": 1.0})}, "n_steps must be a positive integer"),
+        ({"trajectory": lambda: orm.Dict({"n_steps": 5})}, "timestep"),
+        ({"parameters": lambda: orm.Dict(KERNEL | {"pressure": 1.0})}, "pressure: only for ensemble npt"),
     ],
 )
 def test_run_is_refused(
@@ -130,7 +136,7 @@ def test_gaps_in_the_names_of_walkers(builder_of, walkers) -> None:
 def test_epoch_on_its_own_is_checked_too(builder_of, walkers) -> None:
     """Fails where a production run skips the checks of the self-learning one."""
     source = builder_of()
-    inputs = {name: source[name] for name in ("model", "parameters", "length", "n_cycles")}
+    inputs = {name: source[name] for name in ("model", "parameters", "trajectory", "n_cycles")}
     inputs |= {name: dict(source[name].items()) for name in ("proposal", "target")}
     for states, message in (
         ({}, "without gaps, got: none"),
