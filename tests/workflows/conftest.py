@@ -22,14 +22,15 @@ from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
 @pytest.fixture(scope="session")
 def builder_of(structure, foundation, python_code, vasp_code, family) -> Callable[..., ProcessBuilder]:
-    """Function: a builder of a small run; *overrides* of the protocol, *mode* of the stand-in's misbehaviour."""
+    """Function: a builder of a small run; *overrides* of the protocol, *mode* of misbehaviour, ensemble."""
 
-    def make(mode: str | None = None, **overrides: Any) -> ProcessBuilder:
+    def make(mode: str | None = None, ensemble: str = "nvt", **overrides: Any) -> ProcessBuilder:
         return SlhmcWorkChain.get_builder_from_protocol(
             structure=structure,
             model=foundation,
             python_code=python_code,
             functional="pbe",
+            ensemble=ensemble,
             target_options={"code": vasp_code, "potential_family": family, "options": failing(mode)},
             protocol="fast",
             overrides=SETTINGS | overrides,

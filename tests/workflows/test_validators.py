@@ -12,7 +12,6 @@ from fixtures import configuration, label_of, rutile_atoms
 
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
-
 KERNEL = {"temperature": 300.0, "seed": 3}
 
 
