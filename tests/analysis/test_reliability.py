@@ -117,3 +117,11 @@ def test_integration_that_costs_nothing_may_dominate():
     chain = stationary_chain(sigma=0.15 * KT)
     swapped = chain | {"integration": chain["mismatch"], "mismatch": chain["integration"]}
     assert warnings_of(swapped) == []
+
+
+@pytest.mark.parametrize(("n_cycles", "accused"), [(10, False), (19, False), (20, True)])
+def test_chains_are_judged_from_twenty_cycles_on(n_cycles, accused):
+    """A training epoch that is still on its way from the start is nothing to tell."""
+    drift = -50 + 0.1 * np.arange(n_cycles)[:, None] + np.zeros((n_cycles, 4))
+    found = warnings_of(stationary_chain(n_cycles=n_cycles, energy=drift, correlation=0.0))
+    assert bool(found) == accused, found
