@@ -32,6 +32,9 @@ __all__ = ("Plan", "States", "propose")
 STATES_FILE = "states.npz"
 PROPOSALS_FILE = "proposals.npz"
 MODEL_FILE = "model.safetensors"
+# a trajectory that stretches or squeezes its cell by more has diverged; in a collapsing cell the neighbour list fills
+# the memory long before the integration error is known
+MAX_STRETCH = 3.0
 
 
 class States(NamedTuple):
@@ -78,20 +81,21 @@ def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, de
         and end, the model's ``energies``, the ``cell_energies`` Φ − V and the ``kinetic_energies``.
     """
     chosen = list(walkers)
-    cells, n_atoms = states.cells[chosen], len(states.numbers)
-    ensemble = make_ensemble(plan.kernel, states.masses, cells, states.reference_cell)
+    start_cells, n_atoms = states.cells[chosen], len(states.numbers)
+    ensemble = make_ensemble(plan.kernel, states.masses, start_cells, states.reference_cell)
     outputs: list[ModelOutput] = []
 
     def recorded(positions: Array, cells: Array) -> ModelOutput:
         """The model, with its first and its last output on record: those at the trajectory's two ends."""
         deadline.check()
+        _check_stretch(start_cells, cells)
         output = model(positions, cells)
         if not all(np.all(np.isfinite(values)) for values in output if values is not None):
             raise JobError("not_finite", f"the model gives energies or forces that are not finite (walkers {chosen})")
         outputs[1:] = [output]
         return output
 
-    coordinates = _reachable_coordinates(ensemble.coordinates, states.positions[chosen], cells)
+    coordinates = _reachable_coordinates(ensemble.coordinates, states.positions[chosen], start_cells)
     potential = ensemble.potential(recorded)
     momenta = np.stack([ensemble.draw_momenta(plan.stream(Purpose.MOMENTA, k)) for k in chosen])
     start = Phase(coordinates, momenta, *potential(coordinates))
@@ -104,7 +108,7 @@ def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, de
         "cell_momenta": end.momenta[:, 3 * n_atoms :],
         "forces": outputs[-1].forces,
         "energies": np.stack([output.energies for output in outputs], axis=-1),
-        "cell_energies": np.stack([ensemble.cell_energy(h) for h in (cells, end_cells)], axis=-1),
+        "cell_energies": np.stack([ensemble.cell_energy(h) for h in (start_cells, end_cells)], axis=-1),
         "kinetic_energies": np.stack([kinetic_energy(p.momenta, ensemble.masses) for p in (start, end)], axis=-1),
     }
     stresses = outputs[-1].stresses
@@ -116,6 +120,19 @@ def _reachable_coordinates(coordinates: Any, positions: Array, cells: Array) -> 
         return coordinates(positions, cells)
     except ValueError as error:
         raise JobError("unreachable_cell", str(error)) from error
+
+
+def _check_stretch(start_cells: Array, cells: Array) -> None:
+    """Raise JobError ``divergent`` where a cell (…, 3, 3) has left what any trajectory can mean."""
+    if np.all(np.isfinite(cells)):
+        stretches = np.linalg.svd(np.linalg.solve(start_cells, cells), compute_uv=False)
+        if stretches.min() > 1 / MAX_STRETCH and stretches.max() < MAX_STRETCH:
+            return
+    raise JobError(
+        "divergent",
+        f"a cell was stretched or squeezed more than {MAX_STRETCH:g}-fold: take a smaller timestep, a larger"
+        " cell_time_constant, or a model that is stable at this temperature and pressure",
+    )
 
 
 def integration_errors(results: dict[str, Array]) -> Array:
