@@ -12,7 +12,9 @@ from ase.io import write
 from ase.spacegroup import crystal
 from e3nn import o3
 from mace import modules
+from scipy.linalg import expm
 
+from aiida_slhmc.kernel.strain import STRAIN_BASES
 from aiida_slhmc.worker.checkpoint import default_dtype
 from aiida_slhmc.worker.dataset import Frame, make_graph
 from aiida_slhmc.worker.evaluation import make_batches
@@ -77,6 +79,20 @@ def rutile_frames(n: int, seed: int = 0, amplitude: float = 0.08) -> list[Atoms]
         atoms.positions += generator.normal(0, amplitude, (6, 3))
         frames.append(Atoms(atoms.symbols, positions=atoms.positions, cell=atoms.cell.array, pbc=True))
     return frames
+
+
+def strained_frames(n: int, mode: str, seed: int = 0, amplitude: float = 0.03) -> tuple[list[Atoms], np.ndarray]:
+    """Cells strained from one triclinic reference cell with the cell degrees of freedom *mode*, and the reference."""
+    reference = rutile_frames(1, seed=seed, amplitude=0.0)[0]
+    generator = np.random.default_rng(seed)
+    frames = []
+    for _ in range(n):
+        components = generator.normal(0, 0.01, len(STRAIN_BASES[mode]))
+        atoms = reference.copy()
+        atoms.set_cell(atoms.cell.array @ expm(np.tensordot(components, STRAIN_BASES[mode], 1)), scale_atoms=True)
+        atoms.positions += generator.normal(0, amplitude, (len(atoms), 3))
+        frames.append(atoms)
+    return frames, reference.cell.array
 
 
 def predict(model, atoms: Atoms, head: str | None = None) -> dict[str, np.ndarray]:
