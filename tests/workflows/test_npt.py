@@ -11,7 +11,7 @@ from run_examples import called
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.restart import get_restart_builder
 
-KERNEL = {"seed": 3, "device": "cpu", "cell_degrees_of_freedom": "full", "cell_time_constant": 20.0}
+KERNEL = {"seed": 3, "device": "cpu", "cell_degrees_of_freedom": "full", "cell_time_constant": 80.0}
 
 
 @pytest.fixture(scope="module")
