@@ -11,12 +11,13 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import run_get_node
 from aiida.plugins import ParserFactory
+from npt_examples import NPT_KERNEL, labelled_state, reference_atoms, strained_atoms
 
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 from aiida_slhmc.data.dataset import DatasetData
 
-KERNEL = {"temperature": 300.0, "timestep": 1.0, "seed": 5, "device": "cpu"}
+KERNEL = {"temperature": 300.0, "seed": 5, "device": "cpu"}
 
 
 @pytest.fixture(scope="session")
@@ -26,9 +27,19 @@ def proposal_inputs(python_code, foundation, walkers) -> dict[str, Any]:
         "model": foundation,
         "states": walkers,
         "parameters": orm.Dict(KERNEL).store(),
-        "length": orm.Dict({"n_steps": 4}).store(),
+        "trajectory": orm.Dict({"n_steps": 4, "timestep": 1.0}).store(),
         "epoch": orm.Int(2).store(),
         "cycle": orm.Int(3).store(),
+    }
+
+
+@pytest.fixture(scope="session")
+def npt_inputs(proposal_inputs) -> dict[str, Any]:
+    """Two walkers on a triclinic reference cell whose six strains all move."""
+    return proposal_inputs | {
+        "states": {f"walker_{k}": labelled_state(strained_atoms(seed=k + 1)) for k in range(2)},
+        "parameters": orm.Dict(NPT_KERNEL).store(),
+        "reference_structure": orm.StructureData(ase=reference_atoms()).store(),
     }
 
 
@@ -52,6 +63,12 @@ def fine_tune_inputs(python_code, foundation, block) -> dict[str, Any]:
 def proposal(proposal_inputs) -> orm.CalcJobNode:
     """A real proposal, finished."""
     return run_get_node(MaceProposalCalculation, **proposal_inputs)[1]
+
+
+@pytest.fixture(scope="session")
+def npt_proposal(npt_inputs) -> orm.CalcJobNode:
+    """A real proposal in NPT, finished."""
+    return run_get_node(MaceProposalCalculation, **npt_inputs)[1]
 
 
 @pytest.fixture(scope="session")

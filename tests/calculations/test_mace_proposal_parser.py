@@ -18,7 +18,13 @@ RESULT = {"status": "finished", "message": "", "n_steps": 4, "device": "cpu", "i
 def arrays(**changes: Any) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     made = {name: generator.normal(size=(2, 6, 3)) for name in ("positions", "momenta", "forces")}
-    return made | {"energies": np.zeros((2, 2)), "kinetic_energies": np.ones((2, 2))} | changes
+    made |= {name: np.zeros((2, 2)) for name in ("energies", "cell_energies", "kinetic_energies")}
+    return made | {"cells": np.array([5.0 * np.eye(3), 6.0 * np.eye(3)]), "cell_momenta": np.zeros((2, 0))} | changes
+
+
+def npt_arrays(**changes: Any) -> dict[str, Any]:
+    generator = np.random.default_rng(1)
+    return arrays(cell_momenta=generator.normal(size=(2, 6)), stresses=generator.normal(size=(2, 3, 3)), **changes)
 
 
 def npz(content: dict[str, Any]) -> bytes:
@@ -27,12 +33,10 @@ def npz(content: dict[str, Any]) -> bytes:
     return handle.getvalue()
 
 
-@pytest.fixture
-def parse_proposal(parse, proposal_inputs):
-    """Function: parse this result, these arrays and this standard error."""
-    names = ("parameters", "epoch", "cycle", "model", "length")
-    inputs = {name: proposal_inputs[name] for name in names}
-    inputs |= {f"states__{name}": node for name, node in proposal_inputs["states"].items()}
+def make_parse(parse, all_inputs):
+    names = ("parameters", "epoch", "cycle", "model", "trajectory", "reference_structure")
+    inputs = {name: all_inputs[name] for name in names if name in all_inputs}
+    inputs |= {f"states__{name}": node for name, node in all_inputs["states"].items()}
 
     def run(
         result: str | None, output: bytes | None = None, exit_status: int | None = None, stderr: str | None = None
@@ -45,18 +49,47 @@ def parse_proposal(parse, proposal_inputs):
     return run
 
 
+@pytest.fixture
+def parse_proposal(parse, proposal_inputs):
+    """Function: parse this result, these arrays and this standard error."""
+    return make_parse(parse, proposal_inputs)
+
+
+@pytest.fixture
+def parse_npt(parse, npt_inputs):
+    """The same for a job in NPT."""
+    return make_parse(parse, npt_inputs)
+
+
 def test_good_output(parse_proposal) -> None:
     """The control of the tests below."""
     content = arrays(energies=np.array([[1.0, 3.0], [1.0, 1.5]]), kinetic_energies=np.array([[2.0, 1.0], [2.0, 2.0]]))
+    # of a worker that gives them in NVT, too
+    content["stresses"] = np.zeros((2, 3, 3))
     outputs, node = parse_proposal(json.dumps(RESULT), npz(content))
     assert node.is_finished_ok, node.exit_message
     proposals = outputs["proposals"]
     np.testing.assert_array_equal(proposals.get_array("positions"), content["positions"])
     np.testing.assert_allclose(proposals.get_array("integration_errors"), [1.0, 0.5])
     assert proposals.base.attributes.get("n_steps") == 4
+    assert not {"cell_momenta", "stresses", "reference_cell"} & set(proposals.get_arraynames())
     structures = outputs["structures"]
     assert set(structures) == {"walker_0", "walker_1"}
     np.testing.assert_allclose(structures["walker_1"].get_ase().positions, content["positions"][1], atol=1e-12)
+
+
+def test_good_npt_output(parse_npt, npt_inputs) -> None:
+    """Fails where a walker gets another's cell, or the cell's energy is left out of the integration error."""
+    content = npt_arrays(cell_energies=np.array([[1.0, 3.0], [1.0, 1.5]]))
+    outputs, node = parse_npt(json.dumps(RESULT), npz(content))
+    assert node.is_finished_ok, node.exit_message
+    proposals = outputs["proposals"]
+    for name in ("cells", "cell_momenta", "cell_energies", "stresses"):
+        np.testing.assert_array_equal(proposals.get_array(name), content[name])
+    np.testing.assert_array_equal(proposals.get_array("reference_cell"), npt_inputs["reference_structure"].cell)
+    np.testing.assert_allclose(proposals.get_array("integration_errors"), [2.0, 0.5])
+    for k in range(2):
+        np.testing.assert_allclose(outputs["structures"][f"walker_{k}"].cell, content["cells"][k], atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -68,6 +101,7 @@ def test_good_output(parse_proposal) -> None:
         ("not_finite", "ERROR_NOT_FINITE"),
         ("divergent", "ERROR_DIVERGENT"),
         ("missing_element", "ERROR_MISSING_ELEMENT"),
+        ("unreachable_cell", "ERROR_UNREACHABLE_CELL"),
     ],
 )
 def test_each_status_of_the_worker(parse_proposal, status: str, name: str) -> None:
@@ -144,7 +178,29 @@ def test_broken_arrays(parse_proposal, content: bytes | None) -> None:
     assert not outputs
 
 
-@pytest.mark.parametrize("name", ["positions", "energies", "forces"])
+@pytest.mark.parametrize("name", ["stresses", "cell_momenta", "cell_energies", "cells"])
+def test_broken_npt_arrays(parse_npt, name: str) -> None:
+    """Fails where a cell that is not finite could be sent to the target."""
+    content = npt_arrays()
+    spoilt = content[name].copy()
+    spoilt.flat[1] = np.inf
+    outputs, node = parse_npt(json.dumps(RESULT), npz(content | {name: spoilt}))
+    assert node.exit_status == CODES.ERROR_NOT_FINITE.status
+    assert not outputs
+
+
+@pytest.mark.parametrize("name", ["stresses", "cell_momenta", "cell_energies", "cells"])
+def test_missing_npt_arrays(parse_npt, name: str) -> None:
+    """Fails where the file of an NVT job passes for one of NPT."""
+    content = npt_arrays()
+    del content[name]
+    outputs, node = parse_npt(json.dumps(RESULT), npz(content))
+    assert node.exit_status == CODES.ERROR_OUTPUT_INCOMPLETE.status
+    assert name in node.exit_message
+    assert not outputs
+
+
+@pytest.mark.parametrize("name", ["positions", "energies", "forces", "cells"])
 def test_arrays_that_are_not_finite(parse_proposal, name: str) -> None:
     """Fails where a NaN could be sent to the target."""
     content = arrays()
