@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_HOME := $(CURDIR)/.aiida-demo
 DEMO := AIIDA_PATH=$(DEMO_HOME)
 
-.PHONY: demo demo-profile test test-slow lint bench npt clean
+.PHONY: demo demo-profile test test-slow validate lint bench npt clean
 
 demo: demo-profile
 	$(DEMO) $(BIN)/python examples/demo.py
@@ -21,6 +21,12 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(BIN)/pytest -m slow
+
+# the sampler against exact distributions: a table with the negative controls, and figures
+validate: .venv/installed
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m physical_validation tests/physical_validation \
+		--validation-table build/validation/table.md
+	OMP_NUM_THREADS=1 $(BIN)/python tests/physical_validation/figures.py build/validation
 
 lint: .venv/installed
 	$(BIN)/ruff check .

@@ -48,16 +48,16 @@ def there_and_back(integrator, start, masses, timestep, n_steps, potential):
 
 
 def log_determinant(integrator, start, masses, timestep, n_steps, potential, step=1e-4):
-    """Logarithm of |det ∂(q′, p′)/∂(q, p)| of one walker's trajectory by central differences.
+    """Logarithm of |det ∂(q′, p′)/∂(q, p)| of one walker's trajectory by central differences of fourth order.
 
     In the coordinates q √m and p / √m, where all steps are of like size; the determinant is the same.
     """
     root, n = np.sqrt(masses), len(masses)
-    points = np.concatenate([start.coordinates * root, start.momenta / root]) + step * np.vstack(
-        [np.eye(2 * n), -np.eye(2 * n)]
-    )
-    coordinates = points[:, :n] / root
-    starts = Phase(coordinates, points[:, n:] * root, *potential(coordinates))
+    shifts = step * np.array([-2, -1, 1, 2])[:, None, None] * np.eye(2 * n)
+    points = np.concatenate([start.coordinates * root, start.momenta / root]) + shifts
+    coordinates = points[..., :n] / root
+    starts = Phase(coordinates, points[..., n:] * root, *potential(coordinates))
     end = integrator(starts, masses, timestep, n_steps, potential)
-    images = np.concatenate([end.coordinates * root, end.momenta / root], axis=1)
-    return np.linalg.slogdet((images[: 2 * n] - images[2 * n :]) / (2 * step))[1]
+    images = np.concatenate([end.coordinates * root, end.momenta / root], axis=-1)
+    derivative = np.tensordot([1, -8, 8, -1], images, axes=1) / (12 * step)
+    return np.linalg.slogdet(derivative)[1]

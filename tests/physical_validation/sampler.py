@@ -1,54 +1,32 @@
-"""Einstein wells and a walk that uses the kernel's own functions, each replaceable by a wrong one.
-
-The wells sit around the centre of mass, so that nothing pushes it: with wells fixed in space the total momentum would
-change along a trajectory, and momenta without a centre-of-mass part would not be an equilibrium distribution. (A MACE
-model, too, depends on differences of positions only.) The centre of mass then stays where it is, and the chain lives
-on the plane Σ mᵢuᵢ = 0 of displacements u. With the columns of B an orthonormal basis of that plane, u = B q and K the
-diagonal matrix of stiffnesses, the target's distribution there is exactly the Gaussian
-
-    p(q) ∝ exp(−β qᵀ BᵀKB q / 2),
-
-for any masses, since centre of mass and relative coordinates separate in the kinetic energy.
-"""
+"""A walk that uses the kernel's own functions, each replaceable by a wrong one for the negative controls."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from aiida_slhmc.kernel.dynamics import Phase, draw_momenta, jittered_steps, kinetic_energy, leapfrog
+from aiida_slhmc.kernel.dynamics import Phase, jittered_steps, kinetic_energy, leapfrog
+from aiida_slhmc.kernel.ensembles import Ensemble, Model
 from aiida_slhmc.kernel.metropolis import decide, energy_change
 from aiida_slhmc.kernel.streams import Purpose, random_stream
-from aiida_slhmc.kernel.units import thermal_energy
-
-
-@dataclass(frozen=True)
-class EinsteinWells:
-    """½ Σ kᵢ |wᵢ|² in eV with w = u less its centre of mass, u (..., n_atoms, 3) in Å; and the forces."""
-
-    masses: np.ndarray  # (n_atoms,) in amu
-    stiffness: np.ndarray  # (n_atoms,) in eV/Å²
-
-    def __call__(self, displacements):
-        fractions = (self.masses / self.masses.sum())[:, None]
-        relative = displacements - np.sum(fractions * displacements, axis=-2, keepdims=True)
-        pulls = self.stiffness[:, None] * relative
-        return 0.5 * np.sum(pulls * relative, axis=(-2, -1)), fractions * pulls.sum(axis=-2, keepdims=True) - pulls
-
-    def standardised(self, displacements, temperature):
-        """Coordinates that are independent standard normals in this well's ensemble: (..., n_atoms − 1, 3)."""
-        plane = np.linalg.svd(self.masses[None, :])[2][1:].T
-        root = np.linalg.cholesky(plane.T @ (self.stiffness[:, None] * plane))
-        return np.einsum("ab,...bx->...ax", root.T @ plane.T, displacements) / np.sqrt(thermal_energy(temperature))
 
 
 @dataclass
 class Chain:
     """One walk of all walkers: the chain repeats the old state where a proposal was rejected."""
 
-    displacements: np.ndarray  # (n_cycles, n_walkers, n_atoms, 3)
+    positions: np.ndarray  # (n_cycles, n_walkers, n_atoms, 3) in Å
+    cells: np.ndarray  # (n_cycles, n_walkers, 3, 3) in Å
     accepted: np.ndarray  # (n_cycles, n_walkers)
     delta_h: np.ndarray  # (n_cycles, n_walkers) in eV, as the walk's own Metropolis test saw it
+
+    def thinned(self, burn_in, thinning):
+        """Every *thinning*-th cycle after *burn_in*."""
+        return Chain(*(part[burn_in::thinning] for part in vars(self).values()))
+
+    @property
+    def volumes(self):
+        return np.abs(np.linalg.det(self.cells))
 
 
 def same_for_all(generator, energies, n_steps, jitter):
@@ -58,50 +36,69 @@ def same_for_all(generator, energies, n_steps, jitter):
 
 @dataclass(kw_only=True)
 class Walk:
-    """Parameters of a walk; the last four are the kernel's, and the negative controls put wrong ones in their place."""
+    """Parameters of a walk; the functions are the kernel's, and the negative controls put wrong ones in their place."""
 
-    masses: np.ndarray
-    target: EinsteinWells
-    model: EinsteinWells
-    temperature: float = 300.0
+    ensemble: Ensemble
+    target: Model
+    model: Model
     timestep: float = 4.0
     n_steps: int = 8
     jitter: float = 0.2
     seed: int = 0
-    momenta: Callable = field(default=draw_momenta)
-    change: Callable = field(default=energy_change)
-    lengths: Callable = field(default=same_for_all)
-    integrator: Callable = field(default=leapfrog)
+    draw: Callable = lambda ensemble, generator: ensemble.draw_momenta(generator)
+    potential: Callable = lambda ensemble, model: ensemble.potential(model)
+    kinetic: Callable = lambda ensemble, momenta: kinetic_energy(momenta, ensemble.masses)
+    cell_energy: Callable = lambda ensemble, cells: ensemble.cell_energy(cells)
+    change: Callable = energy_change
+    lengths: Callable = same_for_all
+    integrator: Callable = leapfrog
 
-    def run(self, n_walkers: int, n_cycles: int) -> Chain:
-        """Walk from the bottom of the wells."""
-        state = np.zeros((n_walkers, len(self.masses), 3))
+    def run(self, positions, cells, n_cycles) -> Chain:
+        """Walk from *positions* (n_walkers, n_atoms, 3) and *cells* (n_walkers, 3, 3)."""
         cycles = []
         for cycle in range(n_cycles):
-            proposal, changes = self._propose(state, cycle)
+            (new_positions, new_cells), changes = self._propose(positions, cells, cycle)
             decisions = [
-                decide(random_stream(self.seed, 0, cycle, Purpose.METROPOLIS, k), change, self.temperature)
+                decide(random_stream(self.seed, 0, cycle, Purpose.METROPOLIS, k), change, self.ensemble.temperature)
                 for k, change in enumerate(changes)
             ]
             accepted = np.array([decision.accepted for decision in decisions])
-            state = np.where(accepted[:, None, None], proposal, state)
-            cycles.append((state, accepted, [change.total for change in changes]))
+            choose = accepted[:, None, None]
+            positions, cells = np.where(choose, new_positions, positions), np.where(choose, new_cells, cells)
+            cycles.append((positions, cells, accepted, [change.total for change in changes]))
         return Chain(*(np.array(part) for part in zip(*cycles, strict=True)))
 
-    def _propose(self, state, cycle):
-        streams = [random_stream(self.seed, 0, cycle, Purpose.MOMENTA, k) for k in range(len(state))]
-        momenta = np.stack([self.momenta(stream, self.masses, self.temperature) for stream in streams])
-        start = Phase(state, momenta, *self.model(state))
+    def _propose(self, positions, cells, cycle):
+        """Proposals of all walkers, and each one's change of energy: Φ of the target at both ends."""
+        coordinates = self.ensemble.coordinates(positions, cells)
+        momenta = [
+            self.draw(self.ensemble, random_stream(self.seed, 0, cycle, Purpose.MOMENTA, k))
+            for k in range(len(positions))
+        ]
+        potential = self.potential(self.ensemble, self.model)
+        start = Phase(coordinates, np.array(momenta), *potential(coordinates))
+        target = self.target(positions, cells).energies
         stream = random_stream(self.seed, 0, cycle, Purpose.STEPS)
-        lengths = self.lengths(stream, self.target(state)[0], self.n_steps, self.jitter)
+        end = self._trajectories(start, self.lengths(stream, target, self.n_steps, self.jitter), potential)
+        new_positions, new_cells = self.ensemble.configuration(end.coordinates)
+        new_cells = np.broadcast_to(new_cells, cells.shape)
+        ends = ((positions, cells), (new_positions, new_cells))
+        parts = [
+            (target, self.target(new_positions, new_cells).energies),
+            [self.model(*one).energies for one in ends],
+            [self.kinetic(self.ensemble, phase.momenta) for phase in (start, end)],
+            [self.cell_energy(self.ensemble, one[1]) for one in ends],
+        ]
+        changes = [self.change(*pairs) for pairs in np.moveaxis(np.array(parts), -1, 0).tolist()]
+        return ends[1], changes
+
+    def _trajectories(self, start, lengths, potential):
+        """The ends; walkers whose lengths are equal go together."""
         end = Phase(*(np.empty_like(part) for part in start))
         for length in np.unique(lengths):
             chosen = lengths == length
             part = Phase(*(values[chosen] for values in start))
-            part = self.integrator(part, self.masses, self.timestep, int(length), self.model)
+            part = self.integrator(part, self.ensemble.masses, self.timestep, int(length), potential)
             for values, new in zip(end, part, strict=True):
                 values[chosen] = new
-        ends = [
-            [potential(phase.positions)[0] for phase in (start, end)] for potential in (self.target, self.model)
-        ] + [[kinetic_energy(phase.momenta, self.masses) for phase in (start, end)]]
-        return end.positions, [self.change(*np.array(ends)[:, :, k].tolist()) for k in range(len(state))]
+        return end
