@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -30,16 +31,17 @@ from aiida_slhmc.calculations.worker_calculation import ENVIRONMENT, worker_file
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.kernel.metropolis import decide, energy_change
-from aiida_slhmc.kernel.parameters import KernelParameters
+from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.kernel.streams import Purpose, random_stream
 from aiida_slhmc.standin.potcar import write_potcar_family
 from aiida_slhmc.targets.vasp import VaspTarget
+from aiida_slhmc.worker.propose import States
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
 ROOT = Path(__file__).parents[1]
 CHECKPOINT = ROOT / "examples" / "foundation" / "foundation.safetensors"
-KERNEL = KernelParameters(temperature=300.0, timestep=1.0, seed=1)
-N_STEPS = 5
+KERNEL = KernelParameters(temperature=300.0, seed=1)
+TRAJECTORY = Trajectory(n_steps=5, timestep=1.0)
 
 
 def rutile() -> Atoms:
@@ -91,13 +93,13 @@ class PlainLoop:
         for path, content in worker_files().items():
             (job / path).parent.mkdir(parents=True, exist_ok=True)
             (job / path).write_bytes(content)
-        parameters = KERNEL.as_dict() | {"n_steps": N_STEPS, "epoch": 0, "cycle": cycle, "walltime_seconds": None}
-        (job / "parameters.json").write_text(json.dumps(parameters))
+        plan = {"kernel": KERNEL.as_dict(), "trajectory": asdict(TRAJECTORY), "epoch": 0, "cycle": cycle}
+        (job / "parameters.json").write_text(json.dumps(plan | {"walltime_seconds": None}))
         (job / "model.safetensors").write_bytes(CHECKPOINT.read_bytes())
         atoms = rutile()
         cells = np.repeat(atoms.cell.array[None], len(positions), axis=0)
-        masses = atomic_masses[atoms.numbers]
-        np.savez(job / "states.npz", numbers=atoms.numbers, masses=masses, positions=positions, cells=cells)
+        states = States(atoms.numbers, atomic_masses[atoms.numbers], positions, cells, cells[0])
+        np.savez(job / "states.npz", **states._asdict())
         command = [sys.executable, "-m", "aiida_slhmc.worker.propose"]
         subprocess.run(command, cwd=job, env=ENVIRONMENT | {"PATH": "/usr/bin:/bin"}, check=True, capture_output=True)
         with np.load(job / "proposals.npz") as archive:
@@ -128,7 +130,7 @@ def with_aiida(target: dict[str, Any], n_walkers: int, n_cycles: int) -> tuple[f
     inputs = {
         "model": QueryBuilder().append(MaceModelData, filters={"label": "foundation"}).first(flat=True),
         "parameters": orm.Dict(KERNEL.as_dict()),
-        "length": orm.Dict({"n_steps": N_STEPS}),
+        "trajectory": orm.Dict(asdict(TRAJECTORY)),
         "n_cycles": orm.Int(n_cycles),
         "walkers": {f"walker_{k}": start["label"] for k in range(n_walkers)},
         "proposal": {"code": orm.load_code("python@localhost")},
