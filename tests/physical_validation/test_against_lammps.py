@@ -1,6 +1,6 @@
 """The sampler against molecular dynamics by LAMMPS with the same potential: a hot Lennard-Jones crystal, 32 atoms.
 
-NVT and isotropic NPT at 80 K, not far from melting; orthorhombic NPT at 40 K, because at 60 K so small a box slides
+NVT and isotropic NPT at 80 K, not far from melting; orthorhombic NPT at 40 K, because at 70 K so small a box slides
 into other stackings (in LAMMPS, too). NPT at 0.4 GPa. Our chains' model has an ε that is 5 % above the target's.
 
 Compared: mean and variance of the potential energy, of the volume and of the lengths of the box, and the radial
