@@ -16,11 +16,14 @@ demo-profile: .venv/installed
 	@$(DEMO) $(BIN)/verdi -p demo config set runner.poll.interval 1 >/dev/null 2>&1
 	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
 
+# one process per core, at most four: each takes the tests of whole folders
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+
 test: .venv/installed
-	$(BIN)/pytest -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/installed
-	$(BIN)/pytest -m slow
+	$(PYTEST) -m slow
 
 # the sampler against exact distributions: a table with the negative controls, and figures
 validate: .venv/installed
