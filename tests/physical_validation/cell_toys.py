@@ -27,11 +27,11 @@ def gas_walk(pressure, **changes):
     return Walk(timestep=6.0, n_steps=6, **{**arguments, "seed": 2, **changes})
 
 
-def elastic_walk(mode, stiffness, **changes):
-    """Target: ½ K Σ(σᵢ − 1)², K = *stiffness* k_BT, at PΩ₀ = 2 k_BT; the model is 30 % stiffer, and repulsive."""
+def elastic_walk(mode, stiffness, model_stiffer, **changes):
+    """Target: ½ K Σ(σᵢ − 1)², K = *stiffness* k_BT, at PΩ₀ = 2 k_BT; the model is stiffer and repulsive."""
     pressure = 2 * KT / VOLUME * EV_PER_CUBIC_ANGSTROM_IN_GPA
     target = Sum((SoftSpheres(), ElasticCell(stiffness * KT, CELL)))
-    model = Sum((SoftSpheres(0.6 * KT), ElasticCell(1.3 * stiffness * KT, CELL)))
+    model = Sum((SoftSpheres(0.6 * KT), ElasticCell(model_stiffer * stiffness * KT, CELL)))
     arguments = {"ensemble": ensemble(mode, pressure), "target": target, "model": model, "seed": 2}
     return Walk(timestep=6.0, n_steps=6, **{**arguments, **changes})
 

@@ -1,132 +1,165 @@
 """Harmonic wells whose target is stiffer or softer than the model that proposes: the chain samples the target's.
 
-Kolmogorov–Smirnov on thinned chains, against the exact distribution, of
+In NVT and in each cell mode of NPT, by Kolmogorov–Smirnov on thinned chains against the exact distributions of
 
-- the standardised coordinates (a standard normal each) and
-- the target's energy (2βV_T has the chi-squared distribution of the 3N − 3 coordinates),
+- the standardised coordinates (a standard normal each, at any cell),
+- the wells' energy (2βV has the chi-squared distribution of the 3N − 3 coordinates),
+- in NPT, the volume (by quadrature, see exact_laws.py),
 
-and Creutz's identity within its error. Seeds are fixed; each of the three asks for p > 1e-3, so for a correct sampler
-and random seeds one such test in a thousand would fail. Every negative control spoils one thing and asserts that the
-same statistics reject the chain at p < 1e-6.
+and Creutz's identity within its error; levels in evidence.py.
 """
-
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from sampler import EinsteinWells, Walk
+from evidence import CONTROL, LARGEST_CORRELATION, LEVEL, correlation, creutz_p, ks
+from integrators import with_drag
 from scipy import stats
+from wells import CELL, KT, MASSES, N_WALKERS, TEMPERATURE, WELLS, npt_volume_law, npt_walk, nvt_walk, start, wells
 
-from aiida_slhmc.kernel.diagnostics import creutz
-from aiida_slhmc.kernel.dynamics import draw_momenta, leapfrog
 from aiida_slhmc.kernel.metropolis import energy_change
-from aiida_slhmc.kernel.units import thermal_energy
 
 pytestmark = pytest.mark.physical_validation
 
-LEVEL, CONTROL = 1e-3, 1e-6
-TEMPERATURE = 300.0
-MASSES = np.array([47.867, 15.999, 15.999])
-STIFFNESS = np.array([6.0, 4.0, 5.0])
-TARGET = EinsteinWells(MASSES, STIFFNESS)
-STIFF, SOFT = EinsteinWells(MASSES, 1.2 * STIFFNESS), EinsteinWells(MASSES, 0.75 * STIFFNESS)
-BURN_IN, N_CYCLES, N_WALKERS, THINNING = 30, 510, 32, 8
+MODES = ("isotropic", "orthorhombic", "full")
+BURN_IN, THINNING = 25, 10
 
 
-def thinned(array):
-    return array[BURN_IN::THINNING].reshape(-1, *array.shape[2:])
+def run(walk, n_samples=12):
+    """The thinned chain of *n_samples* per walker, and the whole one after the burn-in."""
+    chain = walk.run(*start(), BURN_IN + n_samples * THINNING)
+    return chain.thinned(BURN_IN, THINNING), chain.thinned(BURN_IN, 1)
 
 
-def p_values(displacements):
-    """Of the coordinates and of the energy, for configurations (n, n_atoms, 3)."""
-    coordinates = TARGET.standardised(displacements, TEMPERATURE)
-    energies = TARGET(displacements)[0]
-    n_coordinates = coordinates[0].size
+def p_values(chain):
+    """Of the coordinates and of the energy."""
+    energies = WELLS(chain.positions, chain.cells).energies
     return {
-        "coordinates": stats.kstest(coordinates.ravel(), "norm").pvalue,
-        "energy": stats.kstest(2 * energies / thermal_energy(TEMPERATURE), stats.chi2(n_coordinates).cdf).pvalue,
+        "coordinates, KS p": ks(WELLS.standardised(chain.positions, chain.cells, TEMPERATURE), "norm"),
+        "energy, KS p": ks(2 * energies / KT, stats.chi2(3 * len(MASSES) - 3).cdf),
     }
 
 
-def creutz_p_value(chain):
-    value, error = creutz(thinned(chain.delta_h), TEMPERATURE)
-    return 2 * stats.norm.sf(abs(value - 1) / error)
+def npt_p_values(chain, mode):
+    return {**p_values(chain), "volume, KS p": ks(chain.volumes / np.linalg.det(CELL), npt_volume_law(mode).cdf)}
 
 
-def walk(**changes):
-    """A walk with the stiff model, or with what *changes* put in its place."""
-    return replace(Walk(masses=MASSES, target=TARGET, model=STIFF, seed=1), **changes).run(N_WALKERS, N_CYCLES)
+@pytest.fixture(scope="module", params=[1.2, 0.75], ids=["stiff", "soft"])
+def nvt_chains(request):
+    """With a model that is stiffer or softer than the target."""
+    return request.param, *run(nvt_walk(request.param))
 
 
-@pytest.fixture(scope="module", params=[STIFF, SOFT], ids=["stiff", "soft"])
-def chain(request):
-    return walk(model=request.param)
+@pytest.fixture(scope="module", params=MODES)
+def npt_chains(request):
+    return request.param, *run(npt_walk(request.param))
 
 
-@pytest.fixture(scope="module")
-def stiff_chain():
-    return walk()
+def not_idle(chain, series):
+    """Proposals are accepted and rejected, and what is compared is thinned enough to be taken as independent."""
+    assert 0.4 < chain.accepted.mean() < 0.95
+    assert correlation(series, THINNING) < LARGEST_CORRELATION
 
 
-class TestCorrectSampler:
-    def test_distribution_is_the_targets(self, chain):
-        assert min(p_values(thinned(chain.displacements)).values()) > LEVEL
+class TestNvt:
+    def test_distribution_is_the_targets(self, nvt_chains, validation):
+        stiffer, thinned, _ = nvt_chains
+        for statistic, p in p_values(thinned).items():
+            validation.claim(f"wells, NVT, model × {stiffer}", statistic, p, above=LEVEL)
 
-    def test_creutz(self, chain):
-        assert creutz_p_value(chain) > LEVEL
+    def test_creutz(self, nvt_chains, validation):
+        stiffer, thinned, _ = nvt_chains
+        p = creutz_p(thinned.delta_h, TEMPERATURE)
+        validation.claim(f"wells, NVT, model × {stiffer}", "Creutz p", p, above=LEVEL)
 
-    def test_the_test_is_not_idle(self, chain):
-        """Proposals are accepted and rejected, and what is compared is thinned enough to be taken as independent."""
-        assert 0.5 < chain.accepted[BURN_IN:].mean() < 0.95
-        energies = TARGET(chain.displacements[BURN_IN:])[0]
-        deviations = energies - energies.mean()
-        correlation = np.mean(deviations[:-THINNING] * deviations[THINNING:]) / np.mean(deviations**2)
-        assert correlation < 0.08
+    def test_the_test_is_not_idle(self, nvt_chains):
+        _, _, chain = nvt_chains
+        not_idle(chain, WELLS(chain.positions, chain.cells).energies)
 
-    def test_centre_of_mass_stays(self, chain):
+    def test_centre_of_mass_stays(self, nvt_chains):
         """What the exact distribution above assumes."""
-        assert np.abs(np.einsum("a,...ax->...x", MASSES, chain.displacements)).max() < 1e-11
+        _, _, chain = nvt_chains
+        centres = np.einsum("a,...ax->...x", MASSES, chain.positions) / MASSES.sum()
+        assert np.ptp(centres, axis=(0, 1)).max() < 1e-12
 
     def test_same_seed_same_chain(self):
         """Bitwise, from nothing but the seed."""
-        walks = [Walk(masses=MASSES, target=TARGET, model=STIFF, seed=seed).run(3, 10) for seed in (4, 4, 5)]
-        np.testing.assert_array_equal(walks[0].displacements, walks[1].displacements)
-        assert not np.array_equal(walks[0].displacements, walks[2].displacements)
+        chains = [nvt_walk(seed=seed).run(*(part[:3] for part in start()), 10) for seed in (4, 4, 5)]
+        np.testing.assert_array_equal(chains[0].positions, chains[1].positions)
+        assert not np.array_equal(chains[0].positions, chains[2].positions)
 
 
-class TestNegativeControls:
+class TestNvtControls:
     """Each would pass only if the tests above could not fail."""
 
-    def test_model_energy_in_place_of_the_target(self):
-        chain = walk(target=STIFF)
-        assert max(p_values(thinned(chain.displacements)).values()) < CONTROL
+    SYSTEM = "wells, NVT, model × 1.2"
 
-    def test_kinetic_term_dropped(self):
-        chain = walk(change=lambda target, model, kinetic: energy_change(target, model, (0.0, 0.0)))
-        assert max(p_values(thinned(chain.displacements)).values()) < CONTROL
+    def reject(self, validation, spoilt, chain, statistics=("coordinates, KS p", "energy, KS p")):
+        found = {**p_values(chain), "Creutz p": creutz_p(chain.delta_h, TEMPERATURE)}
+        for statistic in statistics:
+            validation.control(self.SYSTEM, statistic, spoilt, found[statistic], below=CONTROL)
 
-    def test_rejected_states_not_repeated(self, stiff_chain):
+    def test_model_energy_in_place_of_the_target(self, validation):
+        self.reject(validation, "V_M for V_T", run(nvt_walk(target=wells(1.2)))[0])
+
+    def test_kinetic_term_dropped(self, validation):
+        def change(target, model, kinetic, cell):
+            return energy_change(target, model, (0.0, 0.0), cell)
+
+        self.reject(validation, "kinetic term dropped", run(nvt_walk(change=change))[0])
+
+    def test_rejected_states_not_repeated(self, validation):
         """The list of accepted states is not the chain."""
-        moved = [stiff_chain.displacements[BURN_IN:, k][stiff_chain.accepted[BURN_IN:, k]] for k in range(N_WALKERS)]
-        accepted = np.concatenate([states[:: THINNING // 2] for states in moved])
-        assert min(p_values(accepted).values()) < CONTROL
+        chain = run(nvt_walk(0.75), 16)[1]
+        moved = [chain.positions[:, k][chain.accepted[:, k]][:: THINNING // 2] for k in range(N_WALKERS)]
+        accepted = np.concatenate(moved)
+        energies = WELLS(accepted, CELL).energies
+        p = ks(2 * energies / KT, stats.chi2(6).cdf)
+        validation.control("wells, NVT, model × 0.75", "energy, KS p", "only accepted states", p, below=CONTROL)
 
-    def test_momenta_at_the_wrong_temperature(self):
-        chain = walk(momenta=lambda generator, masses, temperature: draw_momenta(generator, masses, 1.2 * temperature))
-        assert min(p_values(thinned(chain.displacements)).values()) < CONTROL
+    def test_momenta_at_the_wrong_temperature(self, validation):
+        def hot(ensemble, generator):
+            return np.sqrt(1.2) * ensemble.draw_momenta(generator)
 
-    def test_length_that_depends_on_the_state(self):
+        self.reject(validation, "momenta at 1.2 T", run(nvt_walk(draw=hot))[0])
+
+    def test_length_that_depends_on_the_state(self, validation):
         """Short trajectories from high energies, long ones from low: the way back is not of the same length."""
-        chain = walk(lengths=lambda generator, energies, n_steps, jitter: np.where(energies > 0.08, 3, 8))
-        assert min(p_values(thinned(chain.displacements)).values()) < CONTROL
 
-    def test_integrator_that_shrinks_volume(self):
-        """A drag of 3 % per trajectory: Creutz's identity sees it, and so does the distribution."""
+        def lengths(generator, energies, n_steps, jitter):
+            return np.where(energies > 0.08, 3, 8)
 
-        def drag(*arguments):
-            end = leapfrog(*arguments)
-            return end._replace(momenta=0.97 * end.momenta)
+        self.reject(validation, "length depends on the state", run(nvt_walk(lengths=lengths))[0], ("energy, KS p",))
 
-        chain = walk(integrator=drag)
-        assert creutz_p_value(chain) < CONTROL
-        assert min(p_values(thinned(chain.displacements)).values()) < CONTROL
+    def test_integrator_that_shrinks_volume(self, validation):
+        chain = run(nvt_walk(integrator=with_drag(0.95)))[0]
+        self.reject(validation, "drag of 5 %", chain, ("energy, KS p", "Creutz p"))
+
+
+class TestNpt:
+    def test_distribution_is_the_targets(self, npt_chains, validation):
+        mode, thinned, _ = npt_chains
+        for statistic, p in npt_p_values(thinned, mode).items():
+            validation.claim(f"wells, NPT {mode}", statistic, p, above=LEVEL)
+
+    def test_creutz(self, npt_chains, validation):
+        mode, thinned, _ = npt_chains
+        validation.claim(f"wells, NPT {mode}", "Creutz p", creutz_p(thinned.delta_h, TEMPERATURE), above=LEVEL)
+
+    def test_the_test_is_not_idle(self, npt_chains):
+        _, _, chain = npt_chains
+        not_idle(chain, WELLS(chain.positions, chain.cells).energies)
+        not_idle(chain, chain.volumes)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_control_drag(self, mode, validation):
+        chain = run(npt_walk(mode, integrator=with_drag(0.93)), 6)[0]
+        system, spoilt = f"wells, NPT {mode}", "drag of 7 %"
+        validation.control(system, "Creutz p", spoilt, creutz_p(chain.delta_h, TEMPERATURE), below=CONTROL)
+        validation.control(system, "energy, KS p", spoilt, npt_p_values(chain, mode)["energy, KS p"], below=CONTROL)
+
+    @pytest.mark.parametrize("mode", MODES)
+    def test_control_model_energy(self, mode, validation):
+        """The cell's part of the mismatch is smaller; the ideal gas and the toys of the cell see to that."""
+        chain = run(npt_walk(mode, target=npt_walk(mode).model), 6)[0]
+        p = npt_p_values(chain, mode)["energy, KS p"]
+        validation.control(f"wells, NPT {mode}", "energy, KS p", "V_M for V_T", p, below=CONTROL)
