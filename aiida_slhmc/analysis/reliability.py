@@ -8,8 +8,8 @@ from typing import Any
 
 from scipy import stats
 
-from aiida_slhmc.kernel.adaptation import INTEGRATION_ACCEPTANCE
 from aiida_slhmc.kernel.diagnostics import predicted_acceptance
+from aiida_slhmc.kernel.timestep_rule import INTEGRATION_ACCEPTANCE
 from aiida_slhmc.kernel.units import thermal_energy
 
 __all__ = ("epoch_warnings", "run_warnings")

@@ -48,7 +48,7 @@ class MaceProposalCalculation(WorkerCalculation):
             "trajectory",
             valid_type=orm.Dict,
             validator=_validate_trajectory,
-            help="`n_steps` and `timestep` (fs); `state` and `reason` of an adaptation may be there, too.",
+            help="`n_steps` and `timestep` (fs); an adaptation's `rule`, `state` and `reason` may be there, too.",
         )
         spec.input(
             "reference_structure",
@@ -109,7 +109,7 @@ class MaceProposalCalculation(WorkerCalculation):
 
 def read_trajectory(node: orm.Dict) -> Trajectory:
     """The length and the time step, without what an adaptation keeps beside them."""
-    return Trajectory(**{key: value for key, value in node.get_dict().items() if key not in ADAPTATION_KEYS})
+    return Trajectory.from_dict({key: value for key, value in node.get_dict().items() if key not in ADAPTATION_KEYS})
 
 
 def cell_of(node: orm.StructureData | ConfigurationData) -> NDArray[np.float64]:
@@ -133,8 +133,8 @@ def check_walkers(port: str, walkers: dict[str, Any]) -> str | None:
 
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
     try:
-        KernelParameters(**node.get_dict())
-    except (TypeError, ValueError) as error:
+        KernelParameters.from_dict(node.get_dict())
+    except ValueError as error:
         return str(error)
     return None
 
@@ -142,7 +142,7 @@ def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
 def _validate_trajectory(node: orm.Dict, _: Any) -> str | None:
     try:
         read_trajectory(node)
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         return str(error)
     return None
 

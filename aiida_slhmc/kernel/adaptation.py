@@ -6,11 +6,11 @@ The parts are the rules of the length (:mod:`~aiida_slhmc.kernel.length_rules`) 
 
 from __future__ import annotations
 
-import difflib
 import math
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from aiida_slhmc.kernel.checks import check_names
 from aiida_slhmc.kernel.diagnostics import predicted_acceptance
 from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule, JumpState, LengthState
 from aiida_slhmc.kernel.timestep_rule import INTEGRATION_ACCEPTANCE, MIN_LABELS, TimestepRule
@@ -27,6 +27,7 @@ __all__ = (
 )
 
 RULES: dict[str, type[AcceptanceRule | JumpRule]] = {"acceptance": AcceptanceRule, "jump": JumpRule}
+DEFAULT_RULE = "jump"
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Adaptation:
     def update(self, trajectory: dict[str, Any], seen: dict[str, Any]) -> dict[str, Any]:
         """The next epoch's trajectory.
 
-        Where the time step becomes shorter, the length in time stays and the rule of the length is not asked: what it
-        would judge by came from the old time step.
+        Where the time step becomes shorter, the length in time stays (within the bounds on n) and the rule of the
+        length is not asked: what it would judge by came from the old time step.
 
         :param trajectory: ``n_steps``, ``timestep`` (fs), and the ``rule`` and its ``state`` if there was an epoch.
         :param seen: of the finished epoch ``acceptance``, ``expected_squared_jump_per_label``, ``labels``,
@@ -85,25 +86,19 @@ class Adaptation:
 def make_rule(options: dict[str, Any]) -> Adaptation:
     """The adaptation that *options* ask for.
 
-    :param options: ``rule`` (``acceptance``, the default, or ``jump``); the arguments of
-        :class:`~aiida_slhmc.kernel.length_rules.AcceptanceRule` and of
-        :class:`~aiida_slhmc.kernel.length_rules.JumpRule`, of which those of the rule not chosen rest; ``timestep``:
-        arguments of :class:`~aiida_slhmc.kernel.timestep_rule.TimestepRule`, true for its defaults (the default), or
-        false to leave the time step alone.
+    :param options: ``rule`` (``jump``, the default, or ``acceptance``); the arguments of
+        :class:`~aiida_slhmc.kernel.length_rules.JumpRule` or
+        :class:`~aiida_slhmc.kernel.length_rules.AcceptanceRule`; ``timestep``: arguments of
+        :class:`~aiida_slhmc.kernel.timestep_rule.TimestepRule`, true for its defaults (the default), or false to leave
+        the time step alone.
     :raises ValueError: for an unknown name, with the nearest one, or a value that makes no sense.
     """
-    name = options.get("rule", "acceptance")
-    _check_names([name], set(RULES), "rule")
-    known = {field.name for rule in RULES.values() for field in fields(rule)}
-    given = {key: value for key, value in options.items() if key not in ("rule", "timestep")}
-    _check_names(options, known | {"rule", "timestep"}, "option")
-    rules = {key: _build(rule, given) for key, rule in RULES.items()}
-    return Adaptation(name, rules[name], _make_timestep_rule(options.get("timestep", True)))
-
-
-def _build(rule: type[Any], options: dict[str, Any]) -> Any:
-    names = {field.name for field in fields(rule)}
-    return rule(**{key: value for key, value in options.items() if key in names})
+    name = options.get("rule", DEFAULT_RULE)
+    check_names([name], RULES, "adaptation rule")
+    rule = RULES[name]
+    check_names(options, {field.name for field in fields(rule)} | {"rule", "timestep"}, f"option of the rule '{name}'")
+    arguments = {key: value for key, value in options.items() if key not in ("rule", "timestep")}
+    return Adaptation(name, rule(**arguments), _make_timestep_rule(options.get("timestep", True)))
 
 
 def _make_timestep_rule(options: Any) -> TimestepRule | None:
@@ -111,16 +106,8 @@ def _make_timestep_rule(options: Any) -> TimestepRule | None:
         return TimestepRule() if options else None
     if not isinstance(options, dict):
         raise ValueError(f"timestep must be true, false or a dictionary of options, not {options!r}")
-    _check_names(options, {field.name for field in fields(TimestepRule)}, "option of timestep")
+    check_names(options, {field.name for field in fields(TimestepRule)}, "option of timestep")
     return TimestepRule(**options)
-
-
-def _check_names(names: Any, known: set[str], what: str) -> None:
-    for name in names:
-        if name not in known:
-            near = difflib.get_close_matches(str(name), sorted(known), n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(sorted(known))}"
-            raise ValueError(f"no {what} '{name}' of the adaptation; {hint}")
 
 
 def _explain_timestep(before: float, after: float, seen: dict[str, Any]) -> str:
@@ -128,5 +115,5 @@ def _explain_timestep(before: float, after: float, seen: dict[str, Any]) -> str:
     alone = predicted_acceptance(sigma, seen["temperature"])
     return (
         f"the integration error (σ {1000 * sigma:.3g} meV) exceeds the mismatch ({1000 * mismatch:.3g} meV) and alone "
-        f"lowers the acceptance to {alone:.2f}, so the time step goes {before:.3g} → {after:.3g} fs at equal duration"
+        f"lowers the acceptance to {alone:.2f}, so the time step goes {before:.3g} → {after:.3g} fs"
     )

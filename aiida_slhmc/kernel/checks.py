@@ -1,11 +1,13 @@
-"""What counts as a number in options that people write."""
+"""Checks of options that people write: what counts as a number, and names that do not exist."""
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 from typing import Any
 
-__all__ = ("is_number", "is_whole")
+__all__ = ("check_names", "is_number", "is_whole")
 
 
 def is_number(value: Any) -> bool:
@@ -16,3 +18,17 @@ def is_number(value: Any) -> bool:
 def is_whole(value: Any) -> bool:
     """An integer; True and False are none."""
     return isinstance(value, int) and not isinstance(value, bool)
+
+
+def check_names(names: Iterable[Any], known: Iterable[str], what: str) -> None:
+    """Refuse the first of *names* that is not *known*.
+
+    :param what: what the names are, for the message: "no <what> '<name>'".
+    :raises ValueError: with the nearest known name, or all of them.
+    """
+    choices = sorted(known)
+    for name in names:
+        if name not in choices:
+            near = difflib.get_close_matches(str(name), choices, n=1)
+            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(choices)}"
+            raise ValueError(f"no {what} '{name}'; {hint}")

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
+
+from aiida_slhmc.kernel.checks import check_names, is_number, is_whole
 
 __all__ = ("KernelParameters", "Trajectory")
 
 ENSEMBLES = ("nvt", "npt")
 CELL_DEGREES_OF_FREEDOM = ("isotropic", "orthorhombic", "full")
-# for NPT, where not given: one atmosphere, and a cell that moves about as slowly as slow phonons
+# for NPT, where not given: one atmosphere, and a cell whose period is that of slow phonons (rutile: 80 fs)
 NPT_DEFAULTS = {"pressure": 1.01325e-4, "cell_degrees_of_freedom": "orthorhombic", "cell_time_constant": 300.0}
 
 
@@ -24,7 +25,7 @@ class KernelParameters:
     default: strains along x, y and z; full: all six) and `cell_time_constant` (fs; it sets how fast the cell moves, not
     the ensemble).
 
-    :raises ValueError: for a value that makes no sense; TypeError for an unknown name.
+    :raises ValueError: for a value that makes no sense.
     """
 
     temperature: float
@@ -40,9 +41,9 @@ class KernelParameters:
     def __post_init__(self) -> None:
         for name in ("temperature", "max_integration_error"):
             _check_positive(name, getattr(self, name))
-        if isinstance(self.seed, bool) or not isinstance(self.seed, int) or self.seed < 0:
+        if not is_whole(self.seed) or self.seed < 0:
             raise ValueError(f"seed must be a non-negative integer, not {self.seed!r}")
-        if not _is_number(self.jitter) or not 0 <= self.jitter < 1:
+        if not is_number(self.jitter) or not 0 <= self.jitter < 1:
             raise ValueError(f"jitter must lie in [0, 1), not {self.jitter!r}")
         _check_choice("device", self.device, ("auto", "cpu", "cuda"))
         _check_choice("ensemble", self.ensemble, ENSEMBLES)
@@ -50,6 +51,17 @@ class KernelParameters:
             self._check_nvt()
         else:
             self._check_npt()
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> KernelParameters:
+        """Read parameters that people wrote.
+
+        :raises ValueError: for a name that is unknown, with the nearest one, or missing.
+        """
+        if "timestep" in content:
+            raise ValueError("timestep is a part of `trajectory`, beside n_steps, not of the kernel's parameters")
+        _check_fields(cls, content, {"temperature", "seed"}, "parameter of the kernel")
+        return cls(**content)
 
     def as_dict(self) -> dict[str, Any]:
         """All parameters, defaults included; those of NPT only where they apply."""
@@ -68,7 +80,7 @@ class KernelParameters:
         for name, default in NPT_DEFAULTS.items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, default)
-        if not _is_number(self.pressure):
+        if not is_number(self.pressure):
             raise ValueError(f"pressure must be a number in GPa, not {self.pressure!r}")
         _check_choice("cell_degrees_of_freedom", self.cell_degrees_of_freedom, CELL_DEGREES_OF_FREEDOM)
         _check_positive("cell_time_constant", self.cell_time_constant)
@@ -78,14 +90,23 @@ class KernelParameters:
 class Trajectory:
     """The proposal's trajectory, frozen within an epoch and adapted between epochs: `n_steps` of `timestep` (fs).
 
-    :raises ValueError: for a value that makes no sense; TypeError for an unknown name.
+    :raises ValueError: for a value that makes no sense.
     """
 
     n_steps: int
     timestep: float
 
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Trajectory:
+        """Read a trajectory that people wrote.
+
+        :raises ValueError: for a name that is unknown, with the nearest one, or missing.
+        """
+        _check_fields(cls, content, {"n_steps", "timestep"}, "parameter of the trajectory")
+        return cls(**content)
+
     def __post_init__(self) -> None:
-        if isinstance(self.n_steps, bool) or not isinstance(self.n_steps, int) or self.n_steps < 1:
+        if not is_whole(self.n_steps) or self.n_steps < 1:
             raise ValueError(f"n_steps must be a positive integer, not {self.n_steps!r}")
         _check_positive("timestep", self.timestep)
 
@@ -96,9 +117,12 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 
 
 def _check_positive(name: str, value: Any) -> None:
-    if not _is_number(value) or value <= 0:
+    if not is_number(value) or value <= 0:
         raise ValueError(f"{name} must be a positive number, not {value!r}")
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _check_fields(kind: Any, content: dict[str, Any], required: set[str], what: str) -> None:
+    check_names(content, {field.name for field in fields(kind)}, what)
+    missing = sorted(required - set(content))
+    if missing:
+        raise ValueError(f"missing {what}: {', '.join(missing)}")

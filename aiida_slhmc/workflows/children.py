@@ -50,12 +50,19 @@ def launch_once(parent: WorkChain, process: type[Process], label: str, inputs: d
     return parent.submit(process, **(inputs | {"metadata": metadata}))
 
 
-def run_once(parent: WorkChain, function: Any, label: str, inputs: dict[str, Any]) -> orm.CalcFunctionNode:
-    """Run a calculation function under this call-link label, or return the finished call that is there already."""
+def run_once(
+    parent: WorkChain, function: Any, label: str, inputs: dict[str, Any], *, use_cache: bool = False
+) -> orm.CalcFunctionNode:
+    """Run a calculation function under this call-link label, or return the finished call that is there already.
+
+    AiiDA's caching knows the source of the function's own module only, not that of the kernel that it calls, so a
+    decision is made anew unless *use_cache* is set.
+    """
     node = find_child(parent.node, label)
     if isinstance(node, orm.CalcFunctionNode) and node.is_finished:
         return node
-    _, node = function.run_get_node(**inputs, metadata={"call_link_label": label})
+    metadata = {"call_link_label": label, "disable_cache": not use_cache}
+    _, node = function.run_get_node(**inputs, metadata=metadata)
     return node
 
 

@@ -180,7 +180,9 @@ class EpochWorkChain(WorkChain):
             if key.startswith("label_")
         }
         if any(node.is_labelled for node in labels.values()):
-            self.out("dataset", run_once(self, collect_block, "collect_block", labels).outputs.result)
+            # its file has the labels' uuids, so a fine-tuning is only found in the cache if the block is, too
+            block = run_once(self, collect_block, "collect_block", labels, use_cache=True)
+            self.out("dataset", block.outputs.result)
 
     def _name(self, what: str, walker: int | None = None) -> str:
         """Call-link label of a child of this cycle."""

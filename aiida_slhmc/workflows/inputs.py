@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib.resources import files
 from typing import Any
 
@@ -11,6 +10,9 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 
 from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.kernel.adaptation import make_rule
+from aiida_slhmc.kernel.checks import check_names
+from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.targets.base import load_target
 
 __all__ = ("get_protocol", "get_slhmc_builder", "protocol_names")
@@ -80,13 +82,18 @@ def get_protocol(
     name = name or content["default_protocol"]
     if name not in content["protocols"]:
         raise ValueError(f"there is no protocol '{name}'; there are {', '.join(content['protocols'])}")
+    asked = (overrides or {}).get("kernel", {}).get("ensemble", ensemble)
+    if asked != ensemble:
+        raise ValueError(
+            f"overrides ask for the ensemble '{asked}': pass ensemble='{asked}', which sets the training, too"
+        )
     settings = _merge(_merge(content["common"], content["ensembles"][ensemble]), content["protocols"][name])
-    unknown = sorted(set(overrides or {}) - set(settings) - {"convergence"})
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], settings, n=1)
-        hint = f"; did you mean '{near[0]}'?" if near else f"; there are {', '.join(settings)}"
-        raise ValueError(f"the protocol has no key '{unknown[0]}'{hint}")
-    return _merge(settings, overrides or {})
+    check_names(overrides or {}, {*settings, "convergence"}, "key of the protocol")
+    settings = _merge(settings, overrides or {})
+    KernelParameters.from_dict(settings["kernel"])
+    Trajectory.from_dict(settings["trajectory"])
+    make_rule(settings["adaptation"])
+    return settings
 
 
 def _read() -> dict[str, Any]:

@@ -78,7 +78,7 @@ def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
     """The rule's own check."""
     try:
         make_rule(node.get_dict())
-    except (TypeError, ValueError) as error:
+    except ValueError as error:
         return str(error)
     return None
 

@@ -25,24 +25,21 @@ def seen(**changes):
 
 ROUGH = {"sigma_integration": 0.5 * KT, "sigma_mismatch": 0.1 * KT}
 START = {"n_steps": 20, "timestep": 1.0}
+ACCEPTANCE = {"rule": "acceptance"}
 
 
-def test_default_is_the_papers_rule_with_time_step():
+def test_default_is_the_jump_with_time_step():
     adaptation = make_rule({})
-    assert (adaptation.rule, adaptation.length, adaptation.timestep) == (
-        "acceptance",
-        AcceptanceRule(),
-        TimestepRule(),
-    )
+    assert (adaptation.rule, adaptation.length, adaptation.timestep) == ("jump", JumpRule(), TimestepRule())
 
 
 def test_options_reach_their_rules():
-    options = {"n_steps_min": 2, "n_steps_max": 50, "target_acceptance": 0.5, "rate": 0.3, "factor": 1.5}
+    bounds = {"n_steps_min": 2, "n_steps_max": 50}
     timestep = {"integration_acceptance": 0.8, "timestep_min": 0.3}
-    adaptation = make_rule(options | {"rule": "jump", "timestep": timestep})
+    adaptation = make_rule(bounds | {"rule": "jump", "factor": 1.5, "timestep": timestep})
     assert adaptation.length == JumpRule(factor=1.5, n_steps_min=2, n_steps_max=50)
     assert adaptation.timestep == TimestepRule(**timestep)
-    acceptance = make_rule(options | {"timestep": False})
+    acceptance = make_rule(bounds | {"rule": "acceptance", "target_acceptance": 0.5, "rate": 0.3, "timestep": False})
     assert acceptance.length == AcceptanceRule(target_acceptance=0.5, rate=0.3, n_steps_min=2, n_steps_max=50)
     assert acceptance.timestep is None
 
@@ -50,20 +47,22 @@ def test_options_reach_their_rules():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"rule": "acceptence"}, "no rule 'acceptence'.*did you mean 'acceptance'"),
-        ({"rule": "zzz"}, "no rule 'zzz'.*there are acceptance, jump"),
-        ({"rule": None}, "no rule 'None'"),
-        ({"n_step_max": 100}, "no option 'n_step_max'.*did you mean 'n_steps_max'"),
+        ({"rule": "acceptence"}, "no adaptation rule 'acceptence'.*did you mean 'acceptance'"),
+        ({"rule": "zzz"}, "no adaptation rule 'zzz'.*there are acceptance, jump"),
+        ({"rule": None}, "no adaptation rule 'None'"),
+        ({"n_step_max": 100}, "no option of the rule 'jump' 'n_step_max'.*did you mean 'n_steps_max'"),
+        ({"rate": 0.5}, "no option of the rule 'jump' 'rate'"),
+        ({"rule": "acceptance", "factor": 1.5}, "no option of the rule 'acceptance' 'factor'"),
         ({"timestep": {"timestep_mni": 0.1}}, "no option of timestep 'timestep_mni'.*did you mean 'timestep_min'"),
         ({"timestep": 0.5}, "timestep must be true, false or a dictionary"),
         ({"timestep": {"timestep_min": -1}}, "timestep_min must be positive"),
-        ({"target_acceptance": 2}, "target_acceptance"),
+        ({"rule": "acceptance", "target_acceptance": 2}, "target_acceptance"),
         ({"factor": 0.9}, "factor must be above 1"),
         ({"n_steps_min": 50, "n_steps_max": 10}, "n_steps_min"),
     ],
 )
 def test_nonsense_is_refused(options, message):
-    """Fails where a typing mistake silently leaves a default in place; also in options of the rule not chosen."""
+    """Fails where a mistake in a name, or an option of the other rule, silently leaves a default in place."""
     with pytest.raises(ValueError, match=message):
         make_rule(options)
 
@@ -77,7 +76,7 @@ def test_nonsense_is_refused(options, message):
     ],
 )
 def test_acceptance(acceptance, n_steps, reason):
-    new = make_rule({}).update(START, seen(acceptance=acceptance))
+    new = make_rule(ACCEPTANCE).update(START, seen(acceptance=acceptance))
     assert (new["n_steps"], new["timestep"], new["rule"], new["reason"]) == (n_steps, 1.0, "acceptance", reason)
     assert new["state"] == {"log_n_steps": pytest.approx(math.log(20) + acceptance - 0.65)}
 
@@ -107,12 +106,12 @@ def test_shorter_time_step_keeps_the_length_in_time(rule):
     assert math.exp(new["state"]["log_n_steps"]) * new["timestep"] == pytest.approx(20)
     assert new["reason"] == (
         "The integration error (σ 12.9 meV) exceeds the mismatch (2.59 meV) and alone lowers the acceptance to 0.80, "
-        "so the time step goes 1 → 0.709 fs at equal duration: 20 → 28 steps."
+        "so the time step goes 1 → 0.709 fs: 20 → 28 steps."
     )
 
 
 def test_steps_stay_within_their_bounds_for_a_shorter_time_step():
-    new = make_rule({"n_steps_max": 22}).update(START, seen(**ROUGH))
+    new = make_rule(ACCEPTANCE | {"n_steps_max": 22}).update(START, seen(**ROUGH))
     assert new["n_steps"] == 22
 
 
@@ -122,7 +121,7 @@ def test_steps_stay_within_their_bounds_for_a_shorter_time_step():
     ids=["mismatch dominates", "switched off", "too few labels", "at the bound"],
 )
 def test_time_step_stays(options, changes):
-    new = make_rule(options).update(START, seen(acceptance=0.42, **changes))
+    new = make_rule(ACCEPTANCE | options).update(START, seen(acceptance=0.42, **changes))
     assert (new["timestep"], new["n_steps"]) == (1.0, 16)
 
 
@@ -130,7 +129,7 @@ def test_nothing_known():
     """An epoch whose labels all failed."""
     nothing = {"acceptance": 0.0, "expected_squared_jump_per_label": 0.0, "labels": 0}
     nothing |= {"sigma_integration": None, "sigma_mismatch": None, "temperature": 300.0}
-    assert make_rule({}).update(START, nothing)["n_steps"] == 10
+    assert make_rule(ACCEPTANCE).update(START, nothing)["n_steps"] == 10
     assert make_rule({"rule": "jump"}).update(START, nothing)["n_steps"] == 15
 
 
@@ -145,11 +144,11 @@ def test_nothing_known():
 )
 def test_state_that_does_not_belong_is_not_used(stored):
     """Fails where a restart with another rule or length goes on from the old state."""
-    new = make_rule({}).update(START | stored, seen(acceptance=0.85))
-    assert new == make_rule({}).update(START, seen(acceptance=0.85))
+    new = make_rule(ACCEPTANCE).update(START | stored, seen(acceptance=0.85))
+    assert new == make_rule(ACCEPTANCE).update(START, seen(acceptance=0.85))
 
 
 @pytest.mark.parametrize(("n_steps", "acceptance", "word"), [(200, 1.0, "upper"), (5, 0.0, "lower")])
 def test_a_bound_is_named(n_steps, acceptance, word):
-    new = make_rule({}).update({"n_steps": n_steps, "timestep": 1.0}, seen(acceptance=acceptance))
+    new = make_rule(ACCEPTANCE).update({"n_steps": n_steps, "timestep": 1.0}, seen(acceptance=acceptance))
     assert new["reason"].endswith(f": {n_steps} steps as before, the {word} bound.")

@@ -52,8 +52,8 @@ def test_overrides_are_merged_key_by_key() -> None:
     ("name", "overrides", "message"),
     [
         ("quick", None, "no protocol 'quick'; there are fast, balanced, stringent, paper"),
-        (None, {"n_walker": 2}, "no key 'n_walker'; did you mean 'n_walkers'"),
-        (None, {"zzz": 2}, "no key 'zzz'; there are .*trajectory"),
+        (None, {"n_walker": 2}, "no key of the protocol 'n_walker'; did you mean 'n_walkers'"),
+        (None, {"zzz": 2}, "no key of the protocol 'zzz'; there are .*trajectory"),
     ],
 )
 def test_unknown_names(name: str | None, overrides: dict[str, int] | None, message: str) -> None:
@@ -78,8 +78,16 @@ def test_deep_mistakes_are_found_with_the_builder(builder_of) -> None:
     """Fails where a mistake below the protocol's first level is only found out in the queue."""
     with pytest.raises(ValueError, match="did you mean 'max_epochs'"):
         builder_of(fine_tune={"max_epoch": 3})
-    with pytest.raises(ValueError, match="temprature"):
+    with pytest.raises(ValueError, match="did you mean 'temperature'"):
         builder_of(kernel={"temprature": 300.0})
+    with pytest.raises(ValueError, match="timestep is a part of `trajectory`"):
+        builder_of(kernel={"timestep": 1.0})
+    with pytest.raises(ValueError, match="did you mean 'n_steps'"):
+        builder_of(trajectory={"nsteps": 5})
+    with pytest.raises(ValueError, match="no option of the rule 'jump' 'target_acceptance'"):
+        builder_of(adaptation={"target_acceptance": 0.8})
+    with pytest.raises(ValueError, match="pass ensemble='npt'"):
+        builder_of(kernel={"ensemble": "npt"})
 
 
 def test_builder_of_unknown_target_and_functional(structure, foundation, python_code, vasp_code, family) -> None:

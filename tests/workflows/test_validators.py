@@ -59,8 +59,11 @@ def slab() -> orm.StructureData:
             {"convergence": lambda: orm.Dict({"acceptance": "0.5", "force_rmse_mev_per_angstrom": 30})},
             "both bounds must be positive",
         ),
-        ({"adaptation": lambda: orm.Dict({"target_acceptance": 1.5})}, "target_acceptance must lie between"),
-        ({"adaptation": lambda: orm.Dict({"rat": 1.0})}, "did you mean 'rate'"),
+        (
+            {"adaptation": lambda: orm.Dict({"rule": "acceptance", "target_acceptance": 1.5})},
+            "target_acceptance must lie between",
+        ),
+        ({"adaptation": lambda: orm.Dict({"rule": "acceptance", "rat": 1.0})}, "did you mean 'rate'"),
         ({"adaptation": lambda: orm.Dict({"rule": "jmp"})}, "did you mean 'jump'"),
         ({"trajectory": lambda: orm.Dict({"n_steps": 0, "timestep": 1.0})}, "n_steps must be a positive integer"),
         ({"trajectory": lambda: orm.Dict({"n_steps": 5})}, "timestep"),
