@@ -15,15 +15,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 
 from aiida import orm
-from aiida.engine import ProcessBuilder, run_get_node, submit
-from aiida.manage.caching import enable_caching
+from aiida.engine import ProcessBuilder
 from ase.io import read
 
 from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.workflows.launch import launch
 from aiida_slhmc.workflows.restart import get_restart_builder
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
@@ -62,13 +61,12 @@ def main() -> None:
     parser.add_argument("--restart", metavar="PK", help="go on from this run")
     arguments = parser.parse_args()
     builder = get_restart_builder(orm.load_node(arguments.restart)) if arguments.restart else get_builder()
-    if arguments.submit:
-        print(f"submitted run {submit(builder).pk}; follow it with: verdi process status PK")
-        return
     # a restart takes over what an interrupted epoch has stored, instead of computing it again
-    with enable_caching() if arguments.restart else nullcontext():
-        _, node = run_get_node(builder)
-    print(f"run {node.pk} ended with exit status {node.exit_status}")
+    node = launch(builder, to_daemon=arguments.submit, take_over=bool(arguments.restart))
+    if arguments.submit:
+        print(f"submitted run {node.pk}; follow it with: verdi process status {node.pk}")
+    else:
+        print(f"run {node.pk} ended with exit status {node.exit_status}")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 from aiida import orm
 
 from aiida_slhmc.calculations.mace_proposal import check_reference, check_walkers
@@ -20,6 +21,7 @@ __all__ = (
     "validate_target",
 )
 
+CELL_TOLERANCE = 1e-8  # Å
 CONVERGENCE_KEYS = {"force_rmse_mev_per_angstrom", "acceptance"}
 
 
@@ -51,27 +53,63 @@ def validate_target(inputs: Any, namespace: Any) -> str | None:
 
 
 def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
-    """Walkers are numbered without gaps, labelled, of one composition and functional; model and cell fit them."""
+    """Walkers are numbered without gaps, labelled alike and new to this epoch's random streams; all fits together."""
     walkers = inputs.get("walkers") or {}
     if "walkers" not in namespace or (not walkers and not namespace["walkers"].required):
         return None
-    message = check_walkers("walkers", walkers)
-    if message:
+    message = check_walkers("walkers", walkers) or _check_labels(walkers) or _check_cells(inputs, walkers)
+    if message or "model" not in inputs:
         return message
+    elements = set(walkers["walker_0"].base.attributes.get("elements"))
+    return (
+        missing_elements(inputs["model"], elements)
+        or _check_target_elements(inputs["target"], elements)
+        or _check_streams(inputs, walkers)
+        or _check_bounds(inputs)
+    )
+
+
+def _check_labels(walkers: dict[str, Any]) -> str | None:
     if not all(node.is_labelled for node in walkers.values()):
         return "all walkers must be labelled: their energies enter the Metropolis test"
     for key in ("functional", "engine"):
         values = {node.base.attributes.get(key) for node in walkers.values()}
         if len(values) > 1:
             return f"all walkers must have the same {key}, got {sorted(map(str, values))}"
-    if "model" not in inputs:
+    return None
+
+
+def _check_cells(inputs: Any, walkers: dict[str, Any]) -> str | None:
+    """In NVT one cell for all, or averages over walkers would mix ensembles; in NPT strains of the reference cell."""
+    if inputs["parameters"].get("ensemble") == "npt":
+        return check_reference(inputs["parameters"], inputs.get("reference_structure"), walkers)
+    cells = [node.arrays()["cell"] for node in walkers.values()]
+    if all(np.allclose(cell, cells[0], rtol=0, atol=CELL_TOLERANCE) for cell in cells):
         return None
-    elements = set(walkers["walker_0"].base.attributes.get("elements"))
+    return "in the ensemble nvt all walkers must have the same cell; these do not, as the walkers of an npt run"
+
+
+def _check_streams(inputs: Any, walkers: dict[str, Any]) -> str | None:
+    """Random numbers that made a state must not be used again to propose from it."""
+    name = "first_epoch" if "first_epoch" in inputs else "epoch"
+    seen = [node.base.attributes.get("epoch") for node in walkers.values()]
+    last = max((epoch for epoch in seen if epoch is not None), default=-1)
+    if name not in inputs or inputs[name].value > last:
+        return None
     return (
-        missing_elements(inputs["model"], elements)
-        or _check_target_elements(inputs["target"], elements)
-        or check_reference(inputs["parameters"], inputs.get("reference_structure"), walkers)
+        f"the walkers come from epoch {last} of a run, whose random streams epoch {inputs[name].value} would repeat: "
+        f"give `{name}` = {last + 1} or more"
     )
+
+
+def _check_bounds(inputs: Any) -> str | None:
+    """The first epoch's length is one that the adaptation would allow."""
+    if "adaptation" not in inputs:
+        return None
+    rule, n_steps = make_rule(inputs["adaptation"].get_dict()).length, inputs["trajectory"]["n_steps"]
+    if rule.n_steps_min <= n_steps <= rule.n_steps_max:
+        return None
+    return f"n_steps = {n_steps} is outside the adaptation's bounds of {rule.n_steps_min} to {rule.n_steps_max} steps"
 
 
 def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
@@ -100,18 +138,12 @@ def _default(port: Any) -> Any:
 
 
 def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
-    """A start is given, once; the model knows its elements; the budget pays for at least one epoch."""
+    """A start is given, once; what an earlier run left fits it; the budget pays for at least one epoch."""
     walkers, structure = inputs.get("walkers") or {}, inputs.get("structure")
     if bool(walkers) == (structure is not None):
         return "give either `structure` (with `n_walkers`) or labelled `walkers`"
-    if structure is not None:
-        if "n_walkers" not in inputs:
-            return "give `n_walkers` with `structure`"
-        elements = structure.get_symbols_set()
-        message = missing_elements(inputs["model"], elements) or _periodic(structure)
-        message = message or _check_target_elements(inputs["target"], elements)
-    else:
-        message = validate_epoch_inputs(inputs, namespace)
+    message = _check_start(inputs, structure) if structure is not None else validate_epoch_inputs(inputs, namespace)
+    message = message or _check_earlier_run(inputs, walkers)
     if message:
         return message
     n_walkers = len(walkers) or inputs["n_walkers"].value
@@ -123,9 +155,38 @@ def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
     return None
 
 
+def _check_start(inputs: Any, structure: orm.StructureData) -> str | None:
+    """A structure to start from: periodic, of known elements, and nothing that proposals could not carry on."""
+    if "n_walkers" not in inputs:
+        return "give `n_walkers` with `structure`"
+    if "reference_structure" in inputs:
+        return (
+            "give `reference_structure` with `walkers` only: a run measures strains from the structure it starts with"
+        )
+    kinds = sorted(kind.name for kind in structure.kinds if kind.name != kind.symbol)
+    if kinds:
+        return f"kinds must be called like their elements, not {', '.join(kinds)}: proposals know elements only"
+    elements = structure.get_symbols_set()
+    message = missing_elements(inputs["model"], elements) or _check_target_elements(inputs["target"], elements)
+    return message or (None if all(structure.pbc) else "the structure must be periodic in three directions")
+
+
+def _check_earlier_run(inputs: Any, walkers: dict[str, Any]) -> str | None:
+    """Blocks are labels of the walkers' functional and engine, and chains are chains of earlier epochs."""
+    datasets = inputs.get("datasets") or {}
+    for key in ("functional", "engine"):
+        values = {node.base.attributes.get(key) for node in (*datasets.values(), *walkers.values())}
+        if len(values) > 1:
+            return f"datasets and walkers must have the same {key}, got {sorted(map(str, values))}"
+    first = inputs["first_epoch"].value
+    for name, node in (inputs.get("chains") or {}).items():
+        epoch = node.base.attributes.get("epoch", None)
+        if epoch is None:
+            return f"chains.{name} is not the `chain` of an epoch"
+        if epoch >= first:
+            return f"chains.{name} is of epoch {epoch}, but the run begins with epoch {first}: raise `first_epoch`"
+    return None
+
+
 def _check_target_elements(target: Any, elements: set[str]) -> str | None:
     return load_target(target["engine"].value).check_elements(elements, target)
-
-
-def _periodic(structure: orm.StructureData) -> str | None:
-    return None if all(structure.pbc) else "the structure must be periodic in three directions"

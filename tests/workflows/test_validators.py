@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.engine import ProcessBuilder, run
 from fixtures import configuration, label_of, rutile_atoms
 
+from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
 KERNEL = {"temperature": 300.0, "seed": 3}
@@ -147,3 +148,55 @@ def test_epoch_on_its_own_is_checked_too(builder_of, walkers) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             run(EpochWorkChain, **inputs, walkers=states)
+
+
+def test_random_streams_are_not_used_twice(builder_of, walkers) -> None:
+    """Fails where a production epoch repeats the momenta that made the state it starts from."""
+    late = configuration(rutile_atoms(seed=9), label_of(rutile_atoms(seed=9)), tags={"epoch": 2})
+    states = walkers | {"walker_1": late}
+    common = {"structure": None, "n_walkers": None, "walkers": states}
+    message = "come from epoch 2 of a run.*give `first_epoch` = 3 or more"
+    refuses(builder_of(), message, **common)
+    refuses(builder_of(), message, **common, first_epoch=orm.Int(2))
+    # the control: the budget is looked at when the streams are in order
+    refuses(builder_of(), "label_budget", **common, first_epoch=orm.Int(3), label_budget=orm.Int(1))
+
+
+def test_walkers_of_different_cells(builder_of, walkers) -> None:
+    """Fails where NVT goes on from the walkers of an NPT run, each in its own ensemble."""
+    atoms = rutile_atoms(seed=9)
+    atoms.set_cell(1.001 * atoms.cell.array, scale_atoms=True)
+    states = walkers | {"walker_1": configuration(atoms, label_of(atoms))}
+    refuses(builder_of(), "must have the same cell", structure=None, n_walkers=None, walkers=states)
+
+
+def test_first_length_within_the_bounds(builder_of, walkers) -> None:
+    """Fails where the length jumps to a bound after the first epoch, whatever the rule."""
+    length = orm.Dict({"n_steps": 400, "timestep": 1.0})
+    message = "n_steps = 400 is outside the adaptation's bounds of 3 to 20 steps"
+    refuses(builder_of(), message, structure=None, n_walkers=None, walkers=walkers, trajectory=length)
+
+
+def test_reference_with_a_structure(builder_of, structure) -> None:
+    refuses(builder_of(ensemble="npt"), "give `reference_structure` with `walkers` only", reference_structure=structure)
+
+
+def test_kinds_that_are_not_elements(builder_of) -> None:
+    """Fails where the start has other POSCAR groups than what is proposed from it."""
+    structure = orm.StructureData(cell=rutile_atoms().cell.array)
+    for k, (symbol, position) in enumerate(zip(rutile_atoms().symbols, rutile_atoms().positions, strict=True)):
+        structure.append_atom(position=position, symbols=symbol, name="Ti1" if k == 0 else symbol)
+    refuses(builder_of(), "kinds must be called like their elements, not Ti1", structure=structure)
+
+
+def test_what_an_earlier_run_left_is_checked(builder_of, walkers) -> None:
+    """Fails where blocks of another functional, or what is no chain, are only found out after the labels are paid."""
+    common = {"structure": None, "n_walkers": None, "walkers": walkers}
+    other = DatasetData(configurations=[_other("functional")])
+    refuses(
+        builder_of(), "datasets and walkers must have the same functional", **common, datasets={"block_0000": other}
+    )
+    refuses(builder_of(), "chains.epoch_0000 is not the `chain`", **common, chains={"epoch_0000": orm.ArrayData()})
+    chain = orm.ArrayData()
+    chain.base.attributes.set("epoch", 1)
+    refuses(builder_of(), "is of epoch 1, but the run begins with epoch 0", **common, chains={"epoch_0001": chain})
