@@ -110,10 +110,8 @@ class TestHarmonicCrystal:
 
     @pytest.fixture(scope="class")
     def thinned(self, chain):
-        """Every second cycle, (n, 6, 3). What is left of the correlation makes the claims harder to pass, not easier;
-
-        the controls are spoilt so much that half as many samples would reject them, too.
-        """
+        """Every second cycle, (n, 6, 3): what is left of the correlation makes the claims harder to pass, not easier."""
+        # the controls on it are spoilt so much that a third fewer samples reject them just as well
         return chain.states("positions")[1 :: self.THINNING].reshape(-1, 6, 3)
 
     def reduced(self, energies):
