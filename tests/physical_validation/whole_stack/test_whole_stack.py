@@ -110,7 +110,7 @@ class TestHarmonicCrystal:
 
     @pytest.fixture(scope="class")
     def thinned(self, chain):
-        """Every second cycle, (n, 6, 3): what is left of the correlation makes the claims harder to pass, not easier."""
+        """Every second cycle, (n, 6, 3): correlation that is left makes the claims harder to pass, not easier."""
         # the controls on it are spoilt so much that a third fewer samples reject them just as well
         return chain.states("positions")[1 :: self.THINNING].reshape(-1, 6, 3)
 
