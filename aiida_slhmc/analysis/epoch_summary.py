@@ -19,6 +19,7 @@ Chain = dict[str, NDArray[Any]]
 # the arrays (n_cycles, n_walkers) of a chain; NaN where there is no label
 SERIES = (
     "accepted",
+    "diverged",
     "probability",
     "delta_h",
     "integration",
@@ -37,8 +38,10 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
 
     :param chain: arrays (n_cycles, n_walkers) named in ``SERIES`` (eV, Å³, eV/Å, GPa, Å²), and ``n_steps``
         (n_cycles,).
-    :param about: ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble``, ``timestep`` (fs).
-    :returns: everything in *about*; ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``; ``acceptance``,
+    :param about: ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble``, ``pressure`` (GPa),
+        ``cell_degrees_of_freedom``, ``timestep`` (fs).
+    :returns: everything in *about*; ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``, ``diverged``
+        (proposals that were refused without a label because their trajectory diverged); ``acceptance``,
         ``acceptance_interval`` (95 %, Wilson), ``acceptance_per_walker``; ``predicted_acceptance`` from σ(ΔH) and
         ``predicted_acceptance_integration`` from its integration part alone; ``creutz``, ``creutz_error``; ``n_steps``
         (mean); ``sigma_delta_h``, ``sigma_integration``, ``sigma_mismatch`` (eV); the forward errors
@@ -61,8 +64,7 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
         "n_steps": float(chain["n_steps"].mean()),
         **sigma,
         **_forward_errors(labelled, about["n_atoms"]),
-        # a failed label moves nothing and costs as much as the others
-        "expected_squared_jump_per_label": float(np.nan_to_num(chain["expected_squared_jump"]).mean()),
+        "expected_squared_jump_per_label": _jump_per_label(chain),
         **series_diagnostics("energy", chain["energy"]),
         **series_diagnostics("volume", chain["volume"]),
     }
@@ -70,16 +72,20 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
 
 
 def counts(chain: Chain) -> dict[str, Any]:
-    """Cycles, walkers, labels, failed labels, and the acceptance with its interval; a failed label is a rejection."""
+    """Cycles, walkers, labels, failed labels, divergences, and the acceptance with its interval.
+
+    Every proposal is one of labelled, failed to be labelled, and diverged; the last two are rejections.
+    """
     accepted = chain["accepted"]
-    n_labels = int(_known(chain["delta_h"]).size)
+    n_labels, n_diverged = int(_known(chain["delta_h"]).size), int(chain["diverged"].sum())
     # Wilson's interval is honest at 0 and 1; it takes proposals as independent
     interval = binomtest(int(accepted.sum()), accepted.size).proportion_ci(confidence_level=0.95, method="wilson")
     return {
         "n_cycles": accepted.shape[0],
         "n_walkers": accepted.shape[1],
         "labels": n_labels,
-        "failed_labels": accepted.size - n_labels,
+        "failed_labels": accepted.size - n_labels - n_diverged,
+        "diverged": n_diverged,
         "acceptance": float(accepted.mean()),
         "acceptance_interval": [float(interval.low), float(interval.high)],
     }
@@ -119,6 +125,12 @@ def _forward_errors(labelled: Chain, n_atoms: int) -> dict[str, float]:
         "energy_rmse_centred_mev_per_atom": _rms(energy - energy.mean()) if energy.size else math.nan,
         "stress_rmse_gpa": _rms(labelled["stress_rmse"]),
     }
+
+
+def _jump_per_label(chain: Chain) -> float:
+    """A failed label moves nothing and costs as much as the others; a divergence moves nothing and costs none."""
+    n_asked = chain["diverged"].size - int(chain["diverged"].sum())
+    return float(np.nan_to_num(chain["expected_squared_jump"]).sum()) / max(1, n_asked)
 
 
 def _known(values: NDArray[Any]) -> NDArray[Any]:

@@ -29,6 +29,8 @@ R_HAT_CHANCE = 1e-3
 EFFECTIVE_SAMPLE_SIZE = 10.0
 # a chain that cannot enter a tenth of what it proposes samples another ensemble; one failure alone happens
 FAILED_FRACTION, FAILED_LABELS = 0.1, 2
+# divergences cost acceptance, not exactness; one alone happens
+DIVERGED_FRACTION, DIVERGED = 0.1, 2
 # 4 standard deviations of a normal law, and 2 errors of the predicted acceptance's σ
 ACCEPTANCE_LEVEL, SIGMA_ERRORS = 0.9999, 2.0
 # twenty labels for one move
@@ -55,12 +57,23 @@ def _run(summary: Summary, checks: tuple[Callable[[Summary], str | None], ...]) 
 
 
 def _failed_labels(summary: Summary) -> str | None:
-    failed, proposed = summary["failed_labels"], _proposed(summary)
-    if failed < FAILED_LABELS or failed <= FAILED_FRACTION * proposed:
+    failed = summary["failed_labels"]
+    asked = failed + summary["labels"]
+    if failed < FAILED_LABELS or failed <= FAILED_FRACTION * asked:
         return None
     return (
-        f"{failed} of {proposed} labels failed: the chain cannot enter these states, which changes what it samples; "
+        f"{failed} of {asked} labels failed: the chain cannot enter these states, which changes what it samples; "
         "look at the target's settings."
+    )
+
+
+def _diverged(summary: Summary) -> str | None:
+    diverged, proposed = summary["diverged"], _proposed(summary)
+    if diverged < DIVERGED or diverged <= DIVERGED_FRACTION * proposed:
+        return None
+    return (
+        f"{diverged} of {proposed} proposals diverged and were refused: the chain is as exact as without them, but "
+        "slower; take a smaller time step, or a model that is stable at this temperature."
     )
 
 
@@ -152,11 +165,13 @@ def _integration(summary: Summary) -> str | None:
 
 
 def _proposed(summary: Summary) -> int:
-    return int(summary["labels"] + summary["failed_labels"])
+    """All proposals, of which the acceptance is a fraction."""
+    return int(summary["labels"] + summary["failed_labels"] + summary["diverged"])
 
 
 _OF_A_CHAIN: tuple[Callable[[Summary], str | None], ...] = (
     _failed_labels,
+    _diverged,
     _acceptance,
     _creutz,
     lambda summary: _r_hat(summary, "energy"),

@@ -15,18 +15,18 @@ from aiida_slhmc.kernel.diagnostics import creutz
 __all__ = ("summarise_chains",)
 
 # what epochs must share to be read as one chain
-SHARED = ("temperature", "ensemble", "n_atoms", "n_walkers")
+SHARED = ("temperature", "ensemble", "pressure", "cell_degrees_of_freedom", "n_atoms", "n_walkers")
 
 
 def summarise_chains(chains: Sequence[tuple[Chain, dict[str, Any]]]) -> dict[str, Any]:
     """``epochs`` (each one's :func:`~aiida_slhmc.analysis.epoch_summary.summarise`), ``labels`` in all, and ``run``.
 
     ``run`` describes the epochs' chains put together: ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``,
-    ``acceptance`` with its interval, ``creutz``, ``creutz_error``, ``sigma_delta_h``, the diagnostics of ``energy`` and
-    ``volume``, ``warnings``. From epoch to epoch the kernel changes and the choice of it depends on the past, so this
-    describes target-guided data generation, not one exact chain; within an epoch, and in a run of one epoch, the chain
-    is exact. Epochs of different ``SHARED`` properties are not put together: ``run`` then holds nothing but a warning
-    that says so.
+    ``diverged``, ``acceptance`` with its interval, ``creutz``, ``creutz_error``, ``sigma_delta_h``, the diagnostics of
+    ``energy`` and ``volume``, ``warnings``. From epoch to epoch the kernel changes and the choice of it depends on the
+    past, so this describes target-guided data generation, not one exact chain; within an epoch, and in a run of one
+    epoch, the chain is exact. Epochs of different ``SHARED`` properties are not put together: ``run`` then holds
+    nothing but a warning that says so.
 
     :param chains: chain and about of each epoch, in order.
     """
@@ -39,14 +39,13 @@ def _run(chains: Sequence[tuple[Chain, dict[str, Any]]], epochs: list[dict[str, 
     different = [key for key in SHARED if len({epoch[key] for epoch in epochs}) != 1]
     if different:
         return {"warnings": [f"The epochs differ in {', '.join(different)}: they were not read as one chain."]}
-    names = ("accepted", "delta_h", "energy", "volume")
+    names = ("accepted", "diverged", "delta_h", "energy", "volume")
     chain = {name: np.concatenate([arrays[name] for arrays, _ in chains]) for name in names}
     delta_h = chain["delta_h"][~np.isnan(chain["delta_h"])]
     temperature = epochs[0]["temperature"]
     mean, error = creutz(delta_h, temperature)
     run = {
-        "ensemble": epochs[0]["ensemble"],
-        "temperature": temperature,
+        **{key: epochs[0][key] for key in ("ensemble", "temperature", "pressure", "cell_degrees_of_freedom")},
         **counts(chain),
         "creutz": mean,
         "creutz_error": error,

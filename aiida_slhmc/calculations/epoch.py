@@ -22,7 +22,7 @@ __all__ = (
     "summarise_epoch",
 )
 
-ABOUT = ("epoch", "temperature", "n_atoms", "ensemble", "timestep")
+ABOUT = ("epoch", "temperature", "n_atoms", "ensemble", "pressure", "cell_degrees_of_freedom", "timestep")
 
 
 @calcfunction
@@ -42,15 +42,16 @@ def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
     """The chain of an epoch as series, from its decisions in the order of their names.
 
     :param decisions: outputs of :func:`~aiida_slhmc.calculations.metropolis.metropolis`, one per cycle.
-    :returns: arrays (n_cycles, n_walkers) of ``accepted``, ``probability``, ``delta_h``, ``integration``, ``mismatch``,
-        ``energy``, ``energy_error`` (eV), ``volume`` (Å³), ``force_rmse`` (eV/Å), ``stress_rmse`` (GPa) and
-        ``expected_squared_jump`` (Å² per atom), NaN where there is no label; ``n_steps`` (n_cycles,); and attributes
-        ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble`` and ``timestep`` (fs).
+    :returns: arrays (n_cycles, n_walkers) of ``accepted``, ``diverged``, ``probability``, ``delta_h``, ``integration``,
+        ``mismatch``, ``energy``, ``energy_error`` (eV), ``volume`` (Å³), ``force_rmse`` (eV/Å), ``stress_rmse`` (GPa)
+        and ``expected_squared_jump`` (Å² per atom), NaN where there is no label; ``n_steps`` (n_cycles,); and
+        attributes ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble``, ``pressure`` (GPa),
+        ``cell_degrees_of_freedom`` and ``timestep`` (fs).
     """
     rows = [decisions[name].get_dict() for name in sorted(decisions)]
     # None becomes NaN where a float is asked for
     arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in SERIES}
-    arrays["accepted"] = arrays["accepted"].astype(bool)
+    arrays |= {name: arrays[name].astype(bool) for name in ("accepted", "diverged")}
     arrays["n_steps"] = np.array([row["n_steps"] for row in rows], dtype=int)
     node = orm.ArrayData(arrays)
     node.base.attributes.set_many({key: rows[0][key] for key in ABOUT})
@@ -58,9 +59,13 @@ def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
 
 
 def read_chain(node: orm.ArrayData) -> tuple[Chain, dict[str, Any]]:
-    """The arrays and the attributes of a chain that :func:`collect_chain` has made."""
-    arrays = {name: node.get_array(name) for name in (*SERIES, "n_steps")}
-    return arrays, {key: node.base.attributes.get(key) for key in ABOUT}
+    """The arrays and the attributes of a chain that :func:`collect_chain` has made.
+
+    Chains of earlier versions lack ``diverged``, because a divergence ended the epoch then, and the pressure.
+    """
+    arrays = {name: node.get_array(name) for name in (*SERIES, "n_steps") if name in node.get_arraynames()}
+    arrays.setdefault("diverged", np.zeros_like(arrays["accepted"]))
+    return arrays, {key: node.base.attributes.get(key, None) for key in ABOUT}
 
 
 @calcfunction

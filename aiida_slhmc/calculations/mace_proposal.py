@@ -36,7 +36,7 @@ class MaceProposalCalculation(WorkerCalculation):
 
     WORKER_MODULE = "propose"
     OUTPUT_FILE = PROPOSALS_FILE
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
 
     @classmethod
     def define(cls, spec: Any) -> None:
@@ -61,21 +61,27 @@ class MaceProposalCalculation(WorkerCalculation):
         spec.inputs.validator = _validate_inputs
         spec.inputs["metadata"]["options"]["parser_name"].default = "slhmc.mace_proposal"
         spec.output_namespace(
-            "structures", valid_type=orm.StructureData, dynamic=True, help="The end points, to label."
+            "structures",
+            valid_type=orm.StructureData,
+            dynamic=True,
+            help="The end points to label, of walkers that did not diverge.",
         )
         spec.output(
             "proposals",
             valid_type=orm.ArrayData,
             help="Per walker: the model's `energies`, the `cell_energies` that NPT adds and the `kinetic_energies` "
             "(n_walkers, 2; start and end) in eV, `positions` (Å), `momenta` (amu Å/fs) and `forces` (eV/Å) at the "
-            "end, (n_walkers, n_atoms, 3), `cells` (Å), `integration_errors` in eV; in NPT also `stresses` (eV/Å³), "
+            "end, (n_walkers, n_atoms, 3), `cells` (Å), `integration_errors` in eV, and `diverged` (boolean): there "
+            "the end is the start and all else is zero, and the proposal is refused; in NPT also `stresses` (eV/Å³), "
             "`cell_momenta` (amu Å²/fs) and `reference_cell` (Å). Attributes: `n_steps`, `timestep`, `epoch`, `cycle`, "
-            "`seed`, `temperature`, `ensemble`, and all parameters as `kernel`.",
+            "`seed`, `temperature`, `ensemble`, all parameters as `kernel`, and `divergences`, the reasons by walker.",
         )
         spec.exit_code(
-            330, "ERROR_NOT_FINITE", message="{reason}. Check the model, for example with a shorter proposal."
+            330,
+            "ERROR_NOT_FINITE",
+            message="The proposals are not finite: {reason}. Check the model, for example with a shorter proposal.",
         )
-        spec.exit_code(331, "ERROR_DIVERGENT", message="The trajectory diverged: {reason}.")
+        spec.exit_code(331, "ERROR_DIVERGENT", message="The trajectories diverged: {reason}.")
         spec.exit_code(332, "ERROR_MISSING_ELEMENT", message="{reason}. Take a foundation model that has them.")
         spec.exit_code(333, "ERROR_UNREACHABLE_CELL", message="A walker's cell is not one of this run: {reason}.")
 

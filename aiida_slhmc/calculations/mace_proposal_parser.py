@@ -15,18 +15,22 @@ from numpy.typing import NDArray
 from aiida_slhmc.calculations.mace_proposal import cell_of, read_trajectory, sorted_walkers
 from aiida_slhmc.calculations.worker_parser import WorkerParser
 from aiida_slhmc.kernel.parameters import KernelParameters
-from aiida_slhmc.worker.propose import PROPOSALS_FILE, integration_errors
+from aiida_slhmc.worker.divergence import integration_errors
+from aiida_slhmc.worker.propose import PROPOSALS_FILE
 
 __all__ = ("MaceProposalParser",)
 
-ARRAYS = ("positions", "cells", "momenta", "forces", "energies", "cell_energies", "kinetic_energies")
+ARRAYS = ("positions", "cells", "momenta", "forces", "energies", "cell_energies", "kinetic_energies", "diverged")
 NPT_ARRAYS = ("cell_momenta", "stresses")
 
 
 class MaceProposalParser(WorkerParser):
-    """Makes one structure per walker, to be labelled, and the arrays that the Metropolis test needs."""
+    """Makes the arrays that the Metropolis test needs, and the structures to be labelled.
 
-    CACHE_VERSION = 2
+    A walker whose trajectory diverged has no structure: its proposal is refused without a label.
+    """
+
+    CACHE_VERSION = 3
     STATUS_EXIT_CODES = WorkerParser.STATUS_EXIT_CODES | {
         "not_finite": "ERROR_NOT_FINITE",
         "divergent": "ERROR_DIVERGENT",
@@ -36,7 +40,7 @@ class MaceProposalParser(WorkerParser):
 
     def parse_output(self, result: dict[str, Any], folder: Path) -> ExitCode | None:
         """Make ``structures`` and ``proposals``."""
-        if result["status"] != "finished" or not {"n_steps", "device"} <= set(result):
+        if result["status"] != "finished" or not {"n_steps", "device", "divergences"} <= set(result):
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unexpected result {sorted(result.items())}")
         kernel = KernelParameters(**self.node.inputs.parameters.get_dict())
         names = ARRAYS + (NPT_ARRAYS if kernel.ensemble == "npt" else ())
@@ -46,9 +50,9 @@ class MaceProposalParser(WorkerParser):
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{PROPOSALS_FILE}: {error}")
         if not all(np.all(np.isfinite(values)) for values in arrays.values()):
-            return self.exit_codes.ERROR_NOT_FINITE.format(reason="The proposals are not finite")
+            return self.exit_codes.ERROR_NOT_FINITE.format(reason=f"there are such numbers in {PROPOSALS_FILE}")
         self.out("proposals", self._proposals(result, arrays, kernel))
-        for k, structure in enumerate(self._structures(arrays)):
+        for k, structure in self._structures(arrays):
             self.out(f"structures.walker_{k}", structure)
         return None
 
@@ -61,18 +65,21 @@ class MaceProposalParser(WorkerParser):
             node.set_array("reference_cell", cell_of(self.node.inputs.reference_structure))
         attributes = {key: getattr(kernel, key) for key in ("seed", "temperature", "ensemble")}
         attributes |= {"kernel": kernel.as_dict(), "timestep": read_trajectory(self.node.inputs.trajectory).timestep}
-        node.base.attributes.set_many(attributes | self._place() | {key: result[key] for key in ("n_steps", "device")})
+        attributes |= {key: result[key] for key in ("n_steps", "device", "divergences")}
+        node.base.attributes.set_many(attributes | self._place())
         return node
 
-    def _structures(self, arrays: dict[str, NDArray[Any]]) -> list[orm.StructureData]:
-        """The end points, unwrapped, each with its place in the run as attributes."""
+    def _structures(self, arrays: dict[str, NDArray[Any]]) -> list[tuple[int, orm.StructureData]]:
+        """The end points by walker, unwrapped, each with its place in the run as attributes."""
         structures = []
         for k, state in sorted_walkers({key: self.node.inputs.states[key] for key in self.node.inputs.states}):
+            if arrays["diverged"][k]:
+                continue
             numbers = state.arrays()["numbers"]
             atoms = Atoms(numbers=numbers, positions=arrays["positions"][k], cell=arrays["cells"][k], pbc=True)
             structure = orm.StructureData(ase=atoms)
             structure.base.attributes.set_many(self._place() | {"walker": k, "role": "proposal"})
-            structures.append(structure)
+            structures.append((k, structure))
         return structures
 
     def _place(self) -> dict[str, int]:

@@ -68,7 +68,7 @@ def _render(state: RunState) -> Group:
         table.add_row(
             str(epoch.epoch),
             f"{epoch.cycle}/{state.n_cycles}",
-            str(epoch.proposed),
+            str(epoch.labels),
             _number(epoch.acceptance, ".2f"),
             _number(epoch.force_rmse, ".1f"),
         )

@@ -14,13 +14,14 @@ __all__ = ("EpochState", "RunState", "find_runs", "read_run_state")
 
 @dataclass(frozen=True, kw_only=True)
 class EpochState:
-    """What an epoch has done so far; ``force_rmse`` in meV/Å."""
+    """What an epoch has done so far; ``labels`` were asked for, failed ones included; ``force_rmse`` in meV/Å."""
 
     pk: int
     epoch: int
     cycle: int
     accepted: int
     proposed: int
+    labels: int
     force_rmse: float | None
     is_finished: bool
 
@@ -69,7 +70,7 @@ def read_run_state(pk: int) -> RunState:
         started=run.ctime,
         label_budget=run.inputs.label_budget.value,
         n_cycles=run.inputs.n_cycles.value,
-        labels=sum(epoch.proposed for epoch in epochs),
+        labels=sum(epoch.labels for epoch in epochs),
         activity=_activity(pk),
         is_terminated=run.is_terminated,
         epochs=epochs,
@@ -94,17 +95,20 @@ def _read_epoch(pk: int, state: str, number: int) -> EpochState:
     query.append(
         orm.CalcFunctionNode, with_incoming="epoch", tag="call", filters={"attributes.process_label": "metropolis"}
     )
-    keys = ["attributes.cycle", "attributes.accepted", "attributes.force_rmse"]
+    keys = [f"attributes.{name}" for name in ("cycle", "accepted", "force_rmse", "diverged")]
     query.append(orm.Dict, with_incoming="call", project=keys)
-    rows = {cycle: (accepted, errors) for cycle, accepted, errors in query.all()}
-    accepted = [value for values, _ in rows.values() for value in values]
-    errors = [value for _, values in rows.values() for value in values if value is not None]
+    rows = {cycle: columns for cycle, *columns in query.all()}
+    accepted = [value for values, _, _ in rows.values() for value in values]
+    errors = [value for _, values, _ in rows.values() for value in values if value is not None]
+    # decisions of earlier versions do not say it; a divergence ended the epoch then
+    diverged = sum(sum(values or []) for _, _, values in rows.values())
     return EpochState(
         pk=pk,
         epoch=number,
         cycle=len(rows),
         accepted=sum(accepted),
         proposed=len(accepted),
+        labels=len(accepted) - diverged,
         force_rmse=1000 * float(np.sqrt(np.mean(np.square(errors)))) if errors else None,
         is_finished=state == "finished",
     )

@@ -3,6 +3,9 @@
 Reads ``parameters.json``, ``states.npz`` and ``model.safetensors``; writes ``proposals.npz`` and ``result.json``. On a
 GPU all walkers advance in one batch; on a CPU, where batching gains nothing, each core takes its share of the walkers
 in a process of its own. Either way a walker's numbers come from the same functions and the same random stream.
+
+A walker whose trajectory diverges (see ``divergence.py``) is flagged in ``diverged``, and the others go on; only where
+all of them diverge does the job fail.
 """
 
 from __future__ import annotations
@@ -12,65 +15,76 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from aiida_slhmc.kernel.dynamics import Phase, jittered_steps, kinetic_energy, leapfrog
+from aiida_slhmc.kernel.dynamics import Phase, kinetic_energy, leapfrog
 from aiida_slhmc.kernel.ensembles import Model, ModelOutput, make_ensemble
-from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
-from aiida_slhmc.kernel.streams import Purpose, random_stream
+from aiida_slhmc.kernel.strain import STRAIN_BASES
+from aiida_slhmc.kernel.streams import Purpose
+from aiida_slhmc.worker.divergence import (
+    DIVERGENCES,
+    check_finite,
+    check_stretch,
+    integration_errors,
+    over_the_bound,
+    refused,
+)
 from aiida_slhmc.worker.job import Deadline, JobError, run_worker, single_thread
+from aiida_slhmc.worker.plan import Plan, States
 
 Array = NDArray[np.float64]
 
-__all__ = ("Plan", "States", "propose")
+__all__ = ("Plan", "Proposed", "States", "propose", "propose_each")
 
 STATES_FILE = "states.npz"
 PROPOSALS_FILE = "proposals.npz"
 MODEL_FILE = "model.safetensors"
-# a trajectory that stretches or squeezes its cell by more has diverged; in a collapsing cell the neighbour list fills
-# the memory long before the integration error is known
-MAX_STRETCH = 3.0
 
 
-class States(NamedTuple):
-    """The walkers' present states: numbers (n_atoms,), masses (n_atoms,) in amu, positions (n_walkers, n_atoms, 3) and
-    cells (n_walkers, 3, 3) in Å, and the reference cell (3, 3) that strains are measured from.
+class Proposed(NamedTuple):
+    """What :func:`propose_each` gives: ``arrays`` with a leading axis over walkers, and why walkers have diverged."""
+
+    arrays: dict[str, NDArray[Any]]
+    failures: dict[int, JobError]
+
+
+def propose_each(states: States, walkers: Sequence[int], model: Model, plan: Plan, deadline: Deadline) -> Proposed:
+    """Propose for *walkers* in one batch, or one by one where the batch diverges, so that only the guilty are flagged.
+
+    :returns: the arrays of :func:`propose` and, boolean, ``diverged``; the rows of a walker that diverged hold its
+        start (positions and cells) and zeros, see :func:`~aiida_slhmc.worker.divergence.refused`.
+    :raises JobError: for whatever is not the fault of a trajectory.
     """
+    chosen = list(walkers)
+    try:
+        arrays = propose(states, chosen, model, plan, deadline)
+    except JobError as error:
+        if error.status not in DIVERGENCES:
+            raise
+        if len(chosen) > 1:
+            return _joined([propose_each(states, [k], model, plan, deadline) for k in chosen])
+        return Proposed(_refused(states, chosen, plan) | {"diverged": np.ones(1, dtype=bool)}, {chosen[0]: error})
+    over = over_the_bound(integration_errors(arrays), plan.kernel.max_integration_error)
+    diverged = np.isin(np.arange(len(chosen)), list(over))
+    for name, values in _refused(states, chosen, plan).items():
+        arrays[name][diverged] = values[diverged]
+    return Proposed(arrays | {"diverged": diverged}, {chosen[i]: error for i, error in over.items()})
 
-    numbers: NDArray[np.int64]
-    masses: Array
-    positions: Array
-    cells: Array
-    reference_cell: Array
+
+def _refused(states: States, walkers: list[int], plan: Plan) -> dict[str, Array]:
+    mode = plan.kernel.cell_degrees_of_freedom
+    n_cell = 0 if mode is None else len(STRAIN_BASES[mode])
+    with_stress = plan.kernel.ensemble == "npt"
+    return refused(states.positions[walkers], states.cells[walkers], n_cell, with_stress=with_stress)
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is proposed and where in the run: the kernel, the trajectory, and the epoch and cycle of the streams."""
-
-    kernel: KernelParameters
-    trajectory: Trajectory
-    epoch: int
-    cycle: int
-
-    @classmethod
-    def from_dict(cls, content: dict[str, Any]) -> Plan:
-        """Read ``kernel``, ``trajectory``, ``epoch`` and ``cycle``."""
-        kernel, trajectory = KernelParameters(**content["kernel"]), Trajectory(**content["trajectory"])
-        return cls(kernel, trajectory, content["epoch"], content["cycle"])
-
-    def stream(self, purpose: Purpose, walker: int = 0) -> np.random.Generator:
-        """The random stream of this cycle."""
-        return random_stream(self.kernel.seed, self.epoch, self.cycle, purpose, walker)
-
-    def n_steps(self) -> int:
-        """The jittered number of steps, one draw for all walkers of a cycle, so that they advance in lock-step."""
-        return jittered_steps(self.stream(Purpose.STEPS), self.trajectory.n_steps, self.kernel.jitter)
+def _joined(parts: Sequence[Proposed]) -> Proposed:
+    arrays = {name: np.concatenate([part.arrays[name] for part in parts]) for name in parts[0].arrays}
+    return Proposed(arrays, {k: error for part in parts for k, error in part.failures.items()})
 
 
 def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, deadline: Deadline) -> dict[str, Array]:
@@ -79,6 +93,7 @@ def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, de
     :returns: with a leading axis over *walkers*: ``positions`` and ``cells`` at the end, ``momenta`` of the atoms and
         ``cell_momenta`` (n, n_cell) there, the model's ``forces`` and, in NPT, ``stresses`` there; and, (n, 2) at start
         and end, the model's ``energies``, the ``cell_energies`` Φ − V and the ``kinetic_energies``.
+    :raises JobError: where one of the trajectories passes a point where it diverges, without saying which.
     """
     chosen = list(walkers)
     start_cells, n_atoms = states.cells[chosen], len(states.numbers)
@@ -88,10 +103,11 @@ def propose(states: States, walkers: Sequence[int], model: Model, plan: Plan, de
     def recorded(positions: Array, cells: Array) -> ModelOutput:
         """The model, with its first and its last output on record: those at the trajectory's two ends."""
         deadline.check()
-        _check_stretch(start_cells, cells)
+        # in NVT cells do not move, and need not be strains of any one cell
+        if plan.kernel.ensemble == "npt":
+            check_stretch(cells, states.reference_cell)
         output = model(positions, cells)
-        if not all(np.all(np.isfinite(values)) for values in output if values is not None):
-            raise JobError("not_finite", f"the model gives energies or forces that are not finite (walkers {chosen})")
+        check_finite(*output)
         outputs[1:] = [output]
         return output
 
@@ -122,39 +138,9 @@ def _reachable_coordinates(coordinates: Any, positions: Array, cells: Array) -> 
         raise JobError("unreachable_cell", str(error)) from error
 
 
-def _check_stretch(start_cells: Array, cells: Array) -> None:
-    """Raise JobError ``divergent`` where a cell (…, 3, 3) has left what any trajectory can mean."""
-    if np.all(np.isfinite(cells)):
-        stretches = np.linalg.svd(np.linalg.solve(start_cells, cells), compute_uv=False)
-        if stretches.min() > 1 / MAX_STRETCH and stretches.max() < MAX_STRETCH:
-            return
-    raise JobError(
-        "divergent",
-        f"a cell was stretched or squeezed more than {MAX_STRETCH:g}-fold: take a smaller timestep, a larger"
-        " cell_time_constant, or a model that is stable at this temperature and pressure",
-    )
-
-
-def integration_errors(results: dict[str, Array]) -> Array:
-    """Integration part of ΔH per walker (n_walkers,) in eV."""
-    ends: Array = results["energies"] + results["cell_energies"] + results["kinetic_energies"]
-    return ends[:, 1] - ends[:, 0]
-
-
-def check_integration(errors: Array, bound: float) -> None:
-    """Raise JobError ``divergent`` where an integration error exceeds *bound* (eV)."""
-    if np.abs(errors).max() > bound:
-        worst = int(np.abs(errors).argmax())
-        raise JobError(
-            "divergent",
-            f"walker {worst} has an integration error of {errors[worst]:.3g} eV, above the bound of {bound} eV:"
-            " take a smaller timestep, or a model that is stable at this temperature",
-        )
-
-
 def _batch(
     checkpoint: Path, states: States, walkers: Sequence[int], plan: Plan, device: str, deadline: Deadline
-) -> dict[str, Array]:
+) -> Proposed:
     """Load the model and propose for some walkers: the whole work of one process."""
     import torch
 
@@ -169,12 +155,12 @@ def _batch(
         potential = MacePotential(model, states.numbers, compute_stress=plan.kernel.ensemble == "npt")
     except ValueError as error:
         raise JobError("missing_element", str(error)) from error
-    results: list[dict[str, Array]] = []
+    results: list[Proposed] = []
     for batch in [walkers] if device != "cpu" else [[k] for k in walkers]:
         if not results:
             potential.warm_up(states.positions[list(batch)], states.cells[list(batch)])
-        results.append(propose(states, batch, potential, plan, deadline))
-    return {key: np.concatenate([result[key] for result in results]) for key in results[0]}
+        results.append(propose_each(states, batch, potential, plan, deadline))
+    return _joined(results)
 
 
 def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -196,16 +182,29 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     n_processes = min(n_walkers, len(os.sched_getaffinity(0))) if device == "cpu" else 1
     shares = [range(k, n_walkers, n_processes) for k in range(n_processes)]
     jobs = [(folder / MODEL_FILE, states, list(share), plan, device, deadline) for share in shares]
-    parts = [_batch(*jobs[0])] if n_processes == 1 else _in_processes(jobs)
+    proposed = _joined([_batch(*jobs[0])] if n_processes == 1 else _in_processes(jobs))
+    _check_any_left(proposed)
     order = np.argsort([k for share in shares for k in share])
-    results = {key: np.concatenate([part[key] for part in parts])[order] for key in parts[0]}
-    errors = integration_errors(results)
-    check_integration(errors, plan.kernel.max_integration_error)
+    results = {key: values[order] for key, values in proposed.arrays.items()}
     np.savez(folder / PROPOSALS_FILE, **results)  # type: ignore[arg-type]
-    return {"n_steps": plan.n_steps(), "device": device, "integration_errors": errors.tolist()}
+    errors = zip(integration_errors(results).tolist(), results["diverged"], strict=True)
+    return {
+        "n_steps": plan.n_steps(),
+        "device": device,
+        "integration_errors": [None if diverged else error for error, diverged in errors],
+        "divergences": {f"walker_{k}": str(proposed.failures[k]) for k in sorted(proposed.failures)},
+    }
 
 
-def _in_processes(jobs: list[tuple[Any, ...]]) -> list[dict[str, Array]]:
+def _check_any_left(proposed: Proposed) -> None:
+    """Raise the first walker's error where none is left: a kernel that never gets anywhere has to be looked at."""
+    if np.all(proposed.arrays["diverged"]):
+        first = min(proposed.failures)
+        error, n_walkers = proposed.failures[first], len(proposed.failures)
+        raise JobError(error.status, f"all walkers ({n_walkers}) diverged; walker {first}: {error}")
+
+
+def _in_processes(jobs: list[tuple[Any, ...]]) -> list[Proposed]:
     """Run :func:`_batch` once per job, each in a process of its own."""
     # forked before any backward pass has run: torch's autograd does not survive a fork after one
     context = multiprocessing.get_context("fork")

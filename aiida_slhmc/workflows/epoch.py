@@ -20,6 +20,7 @@ from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
+from aiida_slhmc.workflows.outcomes import result_of
 from aiida_slhmc.workflows.validators import (
     validate_adaptation,
     validate_epoch_inputs,
@@ -34,7 +35,9 @@ class EpochWorkChain(WorkChain):
     """One epoch: every cycle proposes for all walkers with one job, labels the K end points in parallel and decides.
 
     The model, the trajectory and the jitter law stay as they are, so the chain with repeats samples the target's NVT or
-    NPT ensemble. On its own, with many cycles, this is the production reference sampler.
+    NPT ensemble. On its own, with many cycles, this is the production reference sampler. A walker whose trajectory
+    diverges stays where it is for that cycle and costs no label. An epoch that ends early, but after a decision, has
+    the same outputs as one that is complete, for the cycles that were decided.
     """
 
     @classmethod
@@ -47,14 +50,20 @@ class EpochWorkChain(WorkChain):
         spec.input_namespace(
             "walkers", valid_type=ConfigurationData, dynamic=True, help="Labelled states: walker_0, walker_1, …"
         )
-        spec.input("n_cycles", valid_type=orm.Int, validator=validate_positive, help="Cycles; each costs K labels.")
+        spec.input(
+            "n_cycles",
+            valid_type=orm.Int,
+            validator=validate_positive,
+            help="Cycles; each costs K labels, or fewer where trajectories diverge.",
+        )
         spec.input("epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number that keys the random streams.")
         spec.input(
             "max_failed_labels",
             valid_type=orm.Int,
             default=lambda: orm.Int(4),
             validator=validate_positive,
-            help="Stop after this many labels in a row have failed; each failure counts as a rejection.",
+            help="Stop after this many labels in a row have failed; each failure counts as a rejection. "
+            "Trajectories that diverge are rejections, too, but ask for no label and are not counted here.",
         )
         spec.input(
             "adaptation",
@@ -87,7 +96,8 @@ class EpochWorkChain(WorkChain):
         spec.exit_code(
             401,
             "ERROR_PROPOSAL_FAILED",
-            message="The proposal of cycle {cycle} failed: {reason} (`verdi process report {pk}`).",
+            message="The proposal of cycle {cycle} failed: {reason} (`verdi process report {pk}`). "
+            "What the cycles before it decided is in the outputs.",
         )
         spec.exit_code(
             402,
@@ -95,7 +105,12 @@ class EpochWorkChain(WorkChain):
             message="{count} labels in a row failed, the last with: {reason}. The labels so far are in the outputs; "
             "look at the target's settings, then restart.",
         )
-        spec.exit_code(403, "ERROR_DECISION_FAILED", message="The decision of cycle {cycle} failed: {reason}.")
+        spec.exit_code(
+            403,
+            "ERROR_DECISION_FAILED",
+            message="The decision of cycle {cycle} failed: {reason}. "
+            "What the cycles before it decided is in the outputs.",
+        )
 
     def setup(self) -> None:
         """Start from the given walkers. The context holds numbers and uuids, as many as there are walkers."""
@@ -125,64 +140,80 @@ class EpochWorkChain(WorkChain):
         self.to_context(proposal=launch_once(self, MaceProposalCalculation, self._name("propose"), inputs))
 
     def label(self) -> ExitCode | None:
-        """Label all end points in parallel."""
+        """Label all end points in parallel, those of diverged trajectories left out."""
         proposal = self.ctx.proposal
         if not proposal.is_finished_ok:
+            self._finish_if_decided()
             return self.exit_codes.ERROR_PROPOSAL_FAILED.format(
                 cycle=self.ctx.cycle, reason=failure_reason(proposal), pk=proposal.pk
             )
         process = load_target(self.inputs.target.engine.value).get_work_chain()
         inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
-        for k in range(len(self.ctx.states)):
-            structure = proposal.outputs.structures[f"walker_{k}"]
+        for name, message in proposal.outputs.proposals.base.attributes.get("divergences").items():
+            self.report(f"cycle {self.ctx.cycle}, {name}: diverged, counted as a rejection: {message}")
+        for k, structure in sorted_walkers(proposal.outputs.structures):
             child = launch_once(self, process, self._name("label", k), inputs | {"structure": structure})
             self.to_context(**{f"label_{k}": child})
         return None
 
     def decide(self) -> ExitCode | None:
         """Accept or reject; an end point without a label is recorded as such and rejected."""
-        labels = [self._label_or_record(k) for k in range(len(self.ctx.states))]
-        inputs: dict[str, Any] = {"proposals": self.ctx.proposal.outputs.proposals}
-        for k, (uuid, label) in enumerate(zip(self.ctx.states, labels, strict=True)):
-            inputs |= {f"state_{k}": orm.load_node(uuid), f"label_{k}": label}
+        outputs = self.ctx.proposal.outputs
+        # by the structures and not by the context, which still holds a label of the last cycle where a walker diverged
+        labels = {k: self._label_or_record(k) for k, _ in sorted_walkers(outputs.structures)}
+        inputs: dict[str, Any] = {"proposals": outputs.proposals}
+        inputs |= {f"state_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)}
+        inputs |= {f"label_{k}": label for k, label in labels.items()}
         node = run_once(self, metropolis, self._name("decide"), inputs)
         if not node.is_finished_ok:
+            self._finish_if_decided()
             return self.exit_codes.ERROR_DECISION_FAILED.format(cycle=self.ctx.cycle, reason=failure_reason(node))
         accepted = node.outputs.result["accepted"]
-        self.ctx.states = [
-            label.uuid if moved else uuid for uuid, label, moved in zip(self.ctx.states, labels, accepted, strict=True)
-        ]
+        self.ctx.states = [labels[k].uuid if accepted[k] else uuid for k, uuid in enumerate(self.ctx.states)]
         self.ctx.cycle += 1
-        return self._stop_after_failures(labels)
+        return self._stop_after_failures(list(labels.values()))
 
     def finish(self) -> None:
         """Collect labels and chain from the decisions, judge the epoch, and put out the walkers' states."""
-        decisions = find_children(self.node, "decide_")
-        self._collect_labels(decisions)
+        decisions = self._decisions()
         results = {name: call.outputs.result for name, call in decisions.items()}
-        chain = run_once(self, collect_chain, "collect_chain", results).outputs.result
-        summary = run_once(self, summarise_epoch, "summarise", {"chain": chain}).outputs.result
-        for warning in summary["warnings"]:
-            self.report(f"epoch {self.inputs.epoch.value}: {warning}")
-        self.out("chain", chain)
-        self.out("summary", summary)
+        chain = self._result(collect_chain, "collect_chain", results)
+        summary = self._result(summarise_epoch, "summarise", {"chain": chain})
+        outputs = {"chain": chain, "summary": summary, **self._block(decisions)}
         if "adaptation" in self.inputs:
             inputs = {"trajectory": self.inputs.trajectory, "adaptation": self.inputs.adaptation, "summary": summary}
-            self.out("next_trajectory", run_once(self, adapt_trajectory, "adapt", inputs).outputs.result)
-        for k, uuid in enumerate(self.ctx.states):
-            self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+            outputs["next_trajectory"] = self._result(adapt_trajectory, "adapt", inputs)
+        for warning in summary["warnings"]:
+            self.report(f"epoch {self.inputs.epoch.value}: {warning}")
+        outputs |= {f"walkers.walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)}
+        # all or nothing: a restart takes an epoch that has a chain for one that has the rest, too
+        for name, node in outputs.items():
+            self.out(name, node)
 
-    def _collect_labels(self, decisions: dict[str, orm.ProcessNode]) -> None:
+    def _finish_if_decided(self) -> None:
+        """Before an early end: what was decided is not lost."""
+        if self._decisions():
+            self.finish()
+
+    def _decisions(self) -> dict[str, orm.ProcessNode]:
+        """The decisions so far, by name; one that failed has decided nothing."""
+        return {name: call for name, call in find_children(self.node, "decide_").items() if call.is_finished_ok}
+
+    def _block(self, decisions: dict[str, orm.ProcessNode]) -> dict[str, orm.Data]:
         labels = {
             f"{name}_{key}": call.inputs[key]
             for name, call in decisions.items()
             for key in call.inputs
             if key.startswith("label_")
         }
-        if any(node.is_labelled for node in labels.values()):
-            # its file has the labels' uuids, so a fine-tuning is only found in the cache if the block is, too
-            block = run_once(self, collect_block, "collect_block", labels, use_cache=True)
-            self.out("dataset", block.outputs.result)
+        if not any(node.is_labelled for node in labels.values()):
+            return {}
+        # its file has the labels' uuids, so a fine-tuning is only found in the cache if the block is, too
+        block = run_once(self, collect_block, "collect_block", labels, use_cache=True)
+        return {"dataset": result_of(block)}
+
+    def _result(self, function: Any, label: str, inputs: dict[str, Any]) -> Any:
+        return result_of(run_once(self, function, label, inputs))
 
     def _name(self, what: str, walker: int | None = None) -> str:
         """Call-link label of a child of this cycle."""
@@ -195,7 +226,7 @@ class EpochWorkChain(WorkChain):
             return child.outputs.label
         self.report(f"cycle {self.ctx.cycle}, walker {k}: no label, counted as a rejection: {failure_reason(child)}")
         inputs = {"structure": child.inputs.structure, "reason": orm.Str(failure_reason(child))}
-        return run_once(self, record_unlabelled, self._name("unlabelled", k), inputs).outputs.result
+        return self._result(record_unlabelled, self._name("unlabelled", k), inputs)
 
     def _stop_after_failures(self, labels: list[ConfigurationData]) -> ExitCode | None:
         for label in labels:

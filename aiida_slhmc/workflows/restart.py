@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import ProcessBuilder
 
+from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 from aiida_slhmc.workflows.children import find_children
-from aiida_slhmc.workflows.slhmc import SlhmcWorkChain, usable_model
+from aiida_slhmc.workflows.outcomes import usable_model
+from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
 __all__ = ("get_restart_builder",)
 
@@ -16,32 +19,74 @@ __all__ = ("get_restart_builder",)
 def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = None) -> ProcessBuilder:
     """A builder of SlhmcWorkChain that goes on where *node* stopped, with the same inputs otherwise.
 
-    It takes the walkers, the model, the trajectory and all blocks from the last finished epoch, fine-tunes first if the
-    last block has not been trained on, and numbers epochs on, so that random streams are those of an undisturbed run.
-    An epoch that was cut off is run again from its start; with AiiDA's caching switched on, its stored proposals and
-    labels are taken over instead of computed again, because its random streams and so its configurations are the same.
+    It takes the walkers, the model, the trajectory and all blocks from the last epoch that has a chain, fine-tunes
+    first if the last block has not been trained on, and numbers epochs on. After finished epochs the random streams are
+    thus those of an undisturbed run. An epoch that ended early with an exit code, such as for a proposal that failed,
+    has a chain too: it counts for the cycles that it decided, and the next epoch has other streams, so that what failed
+    is not tried once more. An epoch without a chain was cut off, or decided nothing; it is run again from its start,
+    with other streams only where all its trajectories diverged. With AiiDA's caching switched on, its stored proposals
+    and labels are taken over instead of computed again, because its random streams and so its configurations are the
+    same.
 
     :param label_budget: labels that the new run may spend; by default what the old run has left.
-    :raises ValueError: if *node* is no self-learning run, or nothing of its budget is left and none is given.
+    :raises ValueError: if *node* is no self-learning run, or one of an earlier version whose inputs were others, or
+        nothing of its budget is left and none is given.
     """
-    if node.process_class is not SlhmcWorkChain:
-        raise ValueError(f"{node.process_label}<{node.pk}> is not a run of SlhmcWorkChain")
-    builder = node.get_builder_restart()
-    epochs = {name: child for name, child in find_children(node, "epoch_").items() if child.is_finished_ok}
+    builder = _builder_of(node)
+    children = find_children(node, "epoch_")
+    epochs = {name: child for name, child in children.items() if "chain" in child.outputs}
     if label_budget is None:
         spent = [child.outputs.summary["labels"] + child.outputs.summary["failed_labels"] for child in epochs.values()]
         label_budget = node.inputs.label_budget.value - sum(spent)
     if label_budget < 1:
         raise ValueError(f"{node.process_label}<{node.pk}> has spent its label budget; give `label_budget` to go on")
     builder.label_budget = orm.Int(label_budget)
-    if not epochs:
-        return builder
-    _set_state(builder, node, epochs)
+    if epochs:
+        _set_state(builder, node, epochs)
+    if children:
+        builder.first_epoch = orm.Int(_next_number(list(children.values())[-1]))
     return builder
 
 
+def _next_number(epoch: orm.ProcessNode) -> int:
+    """The number after *epoch*, or its own where it is run again.
+
+    Where all walkers diverged before anything was decided, the same streams would only make them diverge again.
+    """
+    codes = MaceProposalCalculation.exit_codes
+    divergences = {codes.ERROR_DIVERGENT.status, codes.ERROR_NOT_FINITE.status}
+    has_diverged = any(child.exit_status in divergences for child in find_children(epoch, "propose_").values())
+    return int(epoch.inputs.epoch.value) + int("chain" in epoch.outputs or has_diverged)
+
+
+def _builder_of(node: orm.WorkChainNode) -> ProcessBuilder:
+    """A builder with the inputs of *node*.
+
+    :raises ValueError: where it is of another class, or its inputs are not those of the present version.
+    """
+    if not isinstance(node, orm.WorkChainNode) or node.process_class is not SlhmcWorkChain:
+        what = getattr(node, "process_label", None) or type(node).__name__
+        raise ValueError(f"{what}<{node.pk}> is not a run of SlhmcWorkChain")
+    name = f"{node.process_label}<{node.pk}>"
+    advice = (
+        "Start a new run with SlhmcWorkChain.get_builder_from_protocol and the model of this one, and set its "
+        "`walkers` (in place of `structure` and `n_walkers`) and `datasets` to those that this one has left"
+    )
+    if "trajectory" not in node.inputs:
+        raise ValueError(f"{name} was made by an earlier version, which had no input `trajectory`. {advice}")
+    try:
+        # a builder takes inputs that nobody knows, and only the submission would refuse them
+        given = node.base.links.get_incoming(link_type=LinkType.INPUT_WORK).nested()
+        unknown = sorted(set(given) - set(SlhmcWorkChain.spec().inputs))
+        if unknown:
+            raise ValueError(f"there is no input {', '.join(unknown)} any more")
+        return node.get_builder_restart()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the inputs of {name} are not those of this version: {error}. {advice}") from error
+
+
 def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.ProcessNode]) -> None:
-    """Put the state after the last finished epoch into the builder."""
+    """Put the state after the last of *epochs* into the builder."""
     models = [usable_model(child) for child in find_children(node, "fine_tune_").values()]
     blocks: list[Any] = [block for _, block in sorted(builder.datasets.items())]
     blocks += [child.outputs.dataset for child in epochs.values() if "dataset" in child.outputs]
@@ -49,7 +94,6 @@ def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.Proc
     builder.walkers = dict(last.outputs.walkers.items())
     builder.chains = dict(builder.chains) | {name: child.outputs.chain for name, child in epochs.items()}
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
-    builder.first_epoch = orm.Int(last.inputs.epoch.value + 1)
     for model in filter(None, models):
         builder.model = model
     builder.trajectory = last.outputs.next_trajectory

@@ -17,13 +17,14 @@ from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
+from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, result_of, usable_model
 from aiida_slhmc.workflows.validators import (
     validate_convergence,
     validate_positive,
     validate_slhmc_inputs,
 )
 
-__all__ = ("SlhmcWorkChain", "usable_model")
+__all__ = ("SlhmcWorkChain",)
 
 
 class SlhmcWorkChain(WorkChain):
@@ -100,9 +101,7 @@ class SlhmcWorkChain(WorkChain):
         spec.exit_code(
             401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
         )
-        spec.exit_code(
-            402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} Its labels are kept: restart."
-        )
+        spec.exit_code(402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} {advice}")
         spec.exit_code(403, "ERROR_FINE_TUNE_FAILED", message="The fine-tuning before epoch {epoch} failed: {reason}")
 
     @classmethod
@@ -140,17 +139,25 @@ class SlhmcWorkChain(WorkChain):
         return None
 
     def is_to_go_on(self) -> bool:
-        """Whether there is budget for another epoch and the run has not converged."""
+        """Whether there is budget for another epoch and the run has not converged.
+
+        The budget counts the labels that were asked for. Divergences cost none, and yet the loop ends: a cycle in which
+        all walkers diverge fails the epoch, so that each finished epoch has asked for a label per cycle at least.
+        """
         cost = len(self.ctx.walkers) * self.inputs.n_cycles.value
         return self.ctx.labels + cost <= self.inputs.label_budget.value and not self.ctx.converged
 
     def has_new_labels(self) -> bool:
-        """Whether there are blocks that the present model was not trained on, and that no failed training has tried."""
+        """Whether there are blocks that the present model was not trained on, and that no failed training has tried.
+
+        One block has to have two labels, one to train and one to validate; where others failed, they wait for more.
+        """
         creator = orm.load_node(self.ctx.model).creator
         known = set()
         if creator is not None and creator.process_class is MaceFineTuneCalculation:
             known = {node.uuid for node in creator.inputs.datasets.values()}
-        return bool(set(self.ctx.blocks) - known) and len(self.ctx.blocks) > self.ctx.failed_training_blocks
+        is_new = bool(set(self.ctx.blocks) - known) and len(self.ctx.blocks) > self.ctx.failed_training_blocks
+        return is_new and any(orm.load_node(uuid).n_frames > 1 for uuid in self.ctx.blocks)
 
     def fine_tune(self) -> None:
         """Train the present model on all blocks."""
@@ -196,7 +203,8 @@ class SlhmcWorkChain(WorkChain):
         """Take over the walkers, the block and the adapted trajectory."""
         epoch = self.ctx.running
         if not epoch.is_finished_ok:
-            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(epoch))
+            reason, advice = failure_reason(epoch), after_failed_epoch(epoch)
+            return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason, advice=advice)
         summary = epoch.outputs.summary
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(epoch.outputs.walkers)]
         if "dataset" in epoch.outputs:
@@ -204,7 +212,7 @@ class SlhmcWorkChain(WorkChain):
         self.ctx.labels += summary["labels"] + summary["failed_labels"]
         self.ctx.trajectory = epoch.outputs.next_trajectory.uuid
         self.ctx.converged = self._has_converged(summary)
-        self.report(f"{_line(summary)}; {epoch.outputs.next_trajectory['reason']}")
+        self.report(f"{describe_epoch(summary)}; {epoch.outputs.next_trajectory['reason']}")
         self.ctx.epoch += 1
         return None
 
@@ -219,7 +227,7 @@ class SlhmcWorkChain(WorkChain):
         chains = dict(self.inputs.get("chains", {}))
         chains |= {name: node.outputs.chain for name, node in find_children(self.node, "epoch_").items()}
         if chains:
-            history = run_once(self, summarise_run, "summarise_run", chains).outputs.result
+            history = result_of(run_once(self, summarise_run, "summarise_run", chains))
             for warning in history["run"]["warnings"]:
                 self.report(f"whole run: {warning}")
             self.out("history", history)
@@ -230,19 +238,3 @@ class SlhmcWorkChain(WorkChain):
         bounds, error = self.inputs.convergence, summary["force_rmse_mev_per_angstrom"]
         is_accurate = error is not None and error < bounds["force_rmse_mev_per_angstrom"]
         return bool(is_accurate and summary["acceptance"] > bounds["acceptance"])
-
-
-def usable_model(training: orm.ProcessNode) -> MaceModelData | None:
-    """The model that is used after a fine-tuning: it ended well, or ran out of wall time and left its best so far."""
-    is_cut_short = training.exit_status == MaceFineTuneCalculation.exit_codes.ERROR_WALLTIME.status
-    if (training.is_finished_ok or is_cut_short) and "model" in training.outputs:
-        return training.outputs.model
-    return None
-
-
-def _line(summary: orm.Dict) -> str:
-    low, high = summary["acceptance_interval"]
-    return (
-        f"epoch {summary['epoch']}: {summary['labels']} labels, acceptance {summary['acceptance']:.2f} "
-        f"({low:.2f}–{high:.2f}), force RMSE {summary['force_rmse_mev_per_angstrom'] or float('nan'):.1f} meV/Å"
-    )

@@ -12,7 +12,15 @@ from aiida_slhmc.kernel.units import thermal_energy
 
 TEMPERATURE = 300.0
 KT = thermal_energy(TEMPERATURE)
-ABOUT = {"epoch": 3, "temperature": TEMPERATURE, "n_atoms": 6, "ensemble": "npt", "timestep": 1.0}
+ABOUT = {
+    "epoch": 3,
+    "temperature": TEMPERATURE,
+    "n_atoms": 6,
+    "ensemble": "npt",
+    "pressure": 0.0,
+    "cell_degrees_of_freedom": "full",
+    "timestep": 1.0,
+}
 
 
 def ar1(generator: np.random.Generator, correlation: float, n_cycles: int, n_walkers: int) -> np.ndarray:
@@ -43,6 +51,7 @@ def stationary_chain(
     probability = np.vectorize(acceptance_probability)(delta_h, TEMPERATURE)
     chain = {
         "accepted": generator.random(shape) < probability,
+        "diverged": np.zeros(shape, dtype=bool),
         "probability": probability,
         "delta_h": delta_h,
         "integration": integration,

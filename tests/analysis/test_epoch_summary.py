@@ -19,6 +19,7 @@ def small_chain(**changes):
     delta_h = np.array([[0.01, -0.02], [0.03, 0.0]])
     chain = {
         "accepted": np.array([[True, True], [False, True]]),
+        "diverged": np.zeros((2, 2), dtype=bool),
         "probability": np.array([[0.7, 1.0], [0.3, 1.0]]),
         "delta_h": delta_h,
         "integration": 0.25 * delta_h,
@@ -40,6 +41,7 @@ def test_by_hand():
     summary, values = summarise(chain, ABOUT), chain["delta_h"].ravel()
     assert {key: summary[key] for key in ABOUT} == ABOUT
     assert [summary[key] for key in ("n_cycles", "n_walkers", "labels", "failed_labels")] == [2, 2, 4, 0]
+    assert summary["diverged"] == 0
     assert summary["acceptance"] == 0.75
     assert summary["acceptance_per_walker"] == [0.5, 1.0]
     low, high = summary["acceptance_interval"]
@@ -91,10 +93,36 @@ def test_failed_labels_are_rejections_and_nothing_else():
     assert summary["expected_squared_jump_per_label"] == pytest.approx((0.02 + 0.03 + 0.04) / 4)
 
 
+def test_divergences_are_rejections_that_cost_no_label():
+    """Fails where they count as failed labels, are left out of the acceptance, or make a label's jump look smaller."""
+    gap = np.array([[False, True], [False, False]])
+    whole = small_chain(diverged=gap)
+    names = ("delta_h", "integration", "mismatch", "energy_error", "force_rmse", "stress_rmse")
+    chain = whole | {name: np.where(gap, NAN, whole[name]) for name in names}
+    chain["accepted"] = whole["accepted"] & ~gap
+    chain["expected_squared_jump"] = np.where(gap, 0.0, whole["expected_squared_jump"])
+    summary = summarise(chain, ABOUT)
+    assert [summary[key] for key in ("labels", "failed_labels", "diverged", "acceptance")] == [3, 0, 1, 0.5]
+    assert summary["expected_squared_jump_per_label"] == pytest.approx((0.02 + 0.03 + 0.04) / 3)
+    failed = summarise(chain | {"diverged": ~np.ones_like(gap)}, ABOUT)
+    assert [failed[key] for key in ("labels", "failed_labels", "diverged")] == [3, 1, 0], "the control"
+
+
+def test_nothing_but_divergences():
+    """Fails where an epoch without a label divides by their number."""
+    nothing = {name: np.full((1, 2), NAN) for name in SERIES} | {"accepted": np.zeros((1, 2), bool)}
+    nothing |= {"energy": np.full((1, 2), -50.0), "volume": np.full((1, 2), 62.0), "n_steps": np.array([20])}
+    summary = summarise(nothing | {"diverged": np.ones((1, 2), bool)}, ABOUT)
+    json.dumps(summary, allow_nan=False)
+    assert [summary[key] for key in ("labels", "failed_labels", "diverged")] == [0, 0, 2]
+    assert summary["expected_squared_jump_per_label"] == 0.0
+
+
 def test_what_cannot_be_known_is_none():
     """Fails where a NaN goes to the database, which refuses it."""
     nothing = {name: np.full((1, 2), NAN) for name in SERIES} | {"accepted": np.zeros((1, 2), bool)}
     nothing |= {"energy": np.full((1, 2), -50.0), "volume": np.full((1, 2), 62.0), "n_steps": np.array([20])}
+    nothing["diverged"] = np.zeros((1, 2), bool)
     summary = summarise(nothing, ABOUT)
     json.dumps(summary, allow_nan=False)
     assert (summary["labels"], summary["failed_labels"], summary["acceptance"]) == (0, 2, 0.0)

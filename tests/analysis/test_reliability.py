@@ -92,6 +92,30 @@ def test_failed_labels_of_a_short_epoch():
     assert len(warnings_of(without_labels(chain, order < 2))) == 1
 
 
+def with_divergences(chain, which):
+    """The same chain where the trajectories at *which* (n_cycles, n_walkers) diverged."""
+    return without_labels(chain, which) | {"diverged": which}
+
+
+def test_divergences():
+    """More than every tenth is said, and is no failed label; fewer are not worth a word."""
+    chain, order = stationary_chain(), np.arange(400).reshape(100, 4)
+    (found,) = warnings_of(with_divergences(chain, order % 7 == 0))
+    assert "58 of 400 proposals diverged" in found
+    assert warnings_of(with_divergences(chain, order % 20 == 0)) == []
+    short, order = stationary_chain(n_cycles=3), np.arange(12).reshape(3, 4)
+    assert warnings_of(with_divergences(short, order == 0)) == []
+    assert len(warnings_of(with_divergences(short, order < 2))) == 1
+
+
+def test_divergences_do_not_upset_the_prediction():
+    """Fails where accepted proposals are counted of labels alone: the acceptance would look too low by far."""
+    half = np.arange(400).reshape(100, 4) % 5 < 3
+    found = warnings_of(with_divergences(stationary_chain(sigma=0.5 * KT), half))
+    assert len(found) == 1, found
+    assert "diverged" in found[0]
+
+
 def test_acceptance_against_its_prediction():
     """Decisions that do not follow ΔH, as a fault in the test itself would give."""
     chain = stationary_chain(sigma=1.0 * KT)

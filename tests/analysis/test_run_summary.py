@@ -47,6 +47,7 @@ def test_run_is_one_chain():
     weights = np.exp(-np.concatenate([chain["delta_h"] for chain, _ in chains]) / KT)
     assert run["creutz"] == pytest.approx(weights.mean())
     assert run["acceptance"] == pytest.approx(np.mean([epoch["acceptance"] for epoch in history["epochs"]]))
+    assert (run["diverged"], run["pressure"], run["cell_degrees_of_freedom"]) == (0, 0.0, "full")
     assert run["warnings"] == []
 
 
@@ -66,7 +67,16 @@ def test_warnings_of_the_whole():
     assert any("R-hat of the energy" in sentence for sentence in history["run"]["warnings"])
 
 
-@pytest.mark.parametrize(("key", "value"), [("temperature", 400.0), ("ensemble", "nvt"), ("n_atoms", 12)])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("temperature", 400.0),
+        ("ensemble", "nvt"),
+        ("n_atoms", 12),
+        ("pressure", 2.0),
+        ("cell_degrees_of_freedom", "isotropic"),
+    ],
+)
 def test_epochs_that_are_no_one_chain(key, value):
     chains = run_of(2, 5)
     chains[1][1][key] = value

@@ -22,7 +22,15 @@ from aiida_slhmc.calculations.epoch import (
 )
 from aiida_slhmc.calculations.history import summarise_run
 
-ABOUT = {"epoch": 5, "temperature": 300.0, "n_atoms": 6, "ensemble": "npt", "timestep": 0.5}
+ABOUT = {
+    "epoch": 5,
+    "temperature": 300.0,
+    "n_atoms": 6,
+    "ensemble": "npt",
+    "pressure": 0.5,
+    "cell_degrees_of_freedom": "full",
+    "timestep": 0.5,
+}
 
 
 def decision(cycle: int, delta_h: list[float | None], accepted: list[bool], **changes: Any) -> orm.Dict:
@@ -30,6 +38,7 @@ def decision(cycle: int, delta_h: list[float | None], accepted: list[bool], **ch
     half = [None if value is None else value / 2 for value in delta_h]
     content = {
         "accepted": accepted,
+        "diverged": [False for _ in delta_h],
         "probability": [0.0 if value is None else 0.5 for value in delta_h],
         "random_number": [0.3 for _ in delta_h],
         "delta_h": delta_h,
@@ -76,6 +85,31 @@ def test_chain_has_the_decisions_as_series() -> None:
     assert np.isnan(arrays["stress_rmse"]).all()
     assert arrays["accepted"].dtype == bool
     assert arrays["accepted"].tolist() == [[True, False], [False, True]]
+
+
+def test_divergences_are_in_the_chain_and_no_failed_labels() -> None:
+    """Fails where a trajectory that diverged counts as a label."""
+    second = decision(1, [None, None], [False, False], diverged=[True, False])
+    chain = chain_of(decision(0, [0.01, 0.02], [True, False]), second)
+    assert chain.get_array("diverged").tolist() == [[False, False], [True, False]]
+    assert chain.get_array("diverged").dtype == bool
+    summary = summarise_epoch(chain).get_dict()
+    assert [summary[key] for key in ("labels", "failed_labels", "diverged", "acceptance")] == [2, 1, 1, 0.25]
+    assert summary["pressure"] == 0.5
+
+
+def test_chain_of_an_earlier_version() -> None:
+    """Fails where the history of a run that began with an earlier version cannot be read any more."""
+    chain = small_chain()
+    arrays = {name: chain.get_array(name) for name in chain.get_arraynames() if name != "diverged"}
+    old = orm.ArrayData(arrays)
+    names = [name for name in ABOUT if name not in ("pressure", "cell_degrees_of_freedom")]
+    old.base.attributes.set_many({name: ABOUT[name] for name in names})
+    read, about = read_chain(old.store())
+    assert read["diverged"].tolist() == [[False, False], [False, False]]
+    assert about == ABOUT | {"pressure": None, "cell_degrees_of_freedom": None}
+    history = summarise_run(epoch_0000=old, epoch_0001=old).get_dict()
+    assert history["run"]["n_cycles"] == 4
 
 
 def test_cycles_are_ordered_by_name() -> None:

@@ -114,7 +114,9 @@ def test_outputs(proposal, walkers) -> None:
     shapes = {name: node.get_array(name).shape for name in node.get_arraynames()}
     expected = dict.fromkeys(("positions", "momenta", "forces"), (2, 6, 3))
     expected |= dict.fromkeys(("energies", "cell_energies", "kinetic_energies"), (2, 2))
-    assert shapes == expected | {"cells": (2, 3, 3), "integration_errors": (2,)}
+    assert shapes == expected | {"cells": (2, 3, 3)} | dict.fromkeys(("integration_errors", "diverged"), (2,))
+    assert not node.get_array("diverged").any()
+    assert node.base.attributes.get("divergences") == {}
     expected_attributes = {"epoch": 2, "cycle": 3, "seed": 5, "temperature": 300.0, "ensemble": "nvt", "timestep": 1.0}
     assert {key: node.base.attributes.get(key) for key in expected_attributes} == expected_attributes
     kernel = {"jitter": 0.2, "max_integration_error": 1.0, "device": "cpu", "ensemble": "nvt"}
@@ -130,6 +132,28 @@ def test_outputs(proposal, walkers) -> None:
         assert 1e-4 < np.abs(end.positions - start.positions).max() < 0.5
         tags = {key: structure.base.attributes.get(key) for key in ("epoch", "cycle", "walker", "role")}
         assert tags == {"epoch": 2, "cycle": 3, "walker": k, "role": "proposal"}
+
+
+def test_a_divergence_is_the_walkers_own(proposal, proposal_inputs, walkers) -> None:
+    """Real jobs. Fails where one walker's trajectory ends the job, or all that diverge do not."""
+    errors = np.abs(proposal.outputs.proposals.get_array("integration_errors"))
+    guilty, innocent = int(errors.argmax()), int(errors.argmin())
+    parameters = proposal_inputs["parameters"].get_dict() | {"max_integration_error": float(errors.mean())}
+    _, node = run_get_node(MaceProposalCalculation, **proposal_inputs | {"parameters": orm.Dict(parameters)})
+    assert node.is_finished_ok, node.exit_message
+    assert set(node.outputs.structures) == {f"walker_{innocent}"}
+    arrays = node.outputs.proposals
+    assert arrays.get_array("diverged").tolist() == [k == guilty for k in range(2)]
+    start = walkers[f"walker_{guilty}"].arrays()["positions"]
+    np.testing.assert_array_equal(arrays.get_array("positions")[guilty], start)
+    for name in ("positions", "energies", "momenta"):
+        known = proposal.outputs.proposals.get_array(name)
+        np.testing.assert_array_equal(arrays.get_array(name)[innocent], known[innocent])
+    assert "beyond the bound" in arrays.base.attributes.get("divergences")[f"walker_{guilty}"]
+    parameters["max_integration_error"] = 1e-9
+    _, node = run_get_node(MaceProposalCalculation, **proposal_inputs | {"parameters": orm.Dict(parameters)})
+    assert node.exit_status == MaceProposalCalculation.exit_codes.ERROR_DIVERGENT.status
+    assert "all walkers (2) diverged" in node.exit_message
 
 
 def test_energies_are_conserved_and_the_momenta_those_of_the_streams(proposal, walkers) -> None:
@@ -153,7 +177,7 @@ def test_npt_outputs(npt_proposal, npt_inputs) -> None:
     expected = dict.fromkeys(("positions", "momenta", "forces"), (2, 6, 3))
     expected |= dict.fromkeys(("energies", "cell_energies", "kinetic_energies"), (2, 2))
     expected |= dict.fromkeys(("cells", "stresses"), (2, 3, 3)) | {"cell_momenta": (2, 6), "reference_cell": (3, 3)}
-    assert shapes == expected | {"integration_errors": (2,)}
+    assert shapes == expected | dict.fromkeys(("integration_errors", "diverged"), (2,))
     assert node.base.attributes.get("ensemble") == "npt"
     kernel = node.base.attributes.get("kernel")
     assert kernel == NPT_KERNEL | {"jitter": 0.2, "max_integration_error": 1.0}

@@ -12,13 +12,14 @@ import pytest
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 
 CODES = MaceProposalCalculation.exit_codes
-RESULT = {"status": "finished", "message": "", "n_steps": 4, "device": "cpu", "integration_errors": [0.0, 0.0]}
+RESULT = {"status": "finished", "message": "", "n_steps": 4, "device": "cpu", "divergences": {}}
 
 
 def arrays(**changes: Any) -> dict[str, Any]:
     generator = np.random.default_rng(0)
     made = {name: generator.normal(size=(2, 6, 3)) for name in ("positions", "momenta", "forces")}
     made |= {name: np.zeros((2, 2)) for name in ("energies", "cell_energies", "kinetic_energies")}
+    made["diverged"] = np.array([False, False])
     return made | {"cells": np.array([5.0 * np.eye(3), 6.0 * np.eye(3)]), "cell_momenta": np.zeros((2, 0))} | changes
 
 
@@ -92,6 +93,18 @@ def test_good_npt_output(parse_npt, npt_inputs) -> None:
         np.testing.assert_allclose(outputs["structures"][f"walker_{k}"].cell, content["cells"][k], atol=1e-12)
 
 
+def test_diverged_walker_has_no_structure(parse_proposal) -> None:
+    """Fails where a start would be sent to the target as if it were an end, or nobody learns why it is none."""
+    result = RESULT | {"divergences": {"walker_0": "so and so"}}
+    outputs, node = parse_proposal(json.dumps(result), npz(arrays(diverged=np.array([True, False]))))
+    assert node.is_finished_ok, node.exit_message
+    assert set(outputs["structures"]) == {"walker_1"}
+    assert outputs["structures"]["walker_1"].base.attributes.get("walker") == 1
+    proposals = outputs["proposals"]
+    assert proposals.get_array("diverged").tolist() == [True, False]
+    assert proposals.base.attributes.get("divergences") == {"walker_0": "so and so"}
+
+
 @pytest.mark.parametrize(
     ("status", "name"),
     [
@@ -112,7 +125,7 @@ def test_each_status_of_the_worker(parse_proposal, status: str, name: str) -> No
     assert not outputs
 
 
-@pytest.mark.parametrize("change", [{"status": "unheard_of"}, {"n_steps": None}])
+@pytest.mark.parametrize("change", [{"status": "unheard_of"}, {"n_steps": None}, {"divergences": None}])
 def test_unexpected_result(parse_proposal, change: dict[str, Any]) -> None:
     """Fails where the result of another version of the worker passes for a finished one, or raises."""
     result = {key: value for key, value in (RESULT | change).items() if value is not None}
@@ -166,9 +179,10 @@ def _without(name: str) -> dict[str, Any]:
         npz(arrays())[:400],
         npz(arrays())[:-30],
         npz(_without("forces")),
+        npz(_without("diverged")),
         npz(arrays(forces=np.array([{"a": "pickle"}], dtype=object))),
     ],
-    ids=["missing", "empty", "foreign", "cut", "end cut", "array missing", "pickle"],
+    ids=["missing", "empty", "foreign", "cut", "end cut", "array missing", "flags missing", "pickle"],
 )
 def test_broken_arrays(parse_proposal, content: bytes | None) -> None:
     """Fails where half a file raises, or a pickle in it is loaded."""

@@ -36,6 +36,7 @@ def proposals_node(**changes: Any) -> orm.ArrayData:
         ),
         "cell_energies": np.zeros((2, 2)),
         "kinetic_energies": np.zeros((2, 2)),
+        "diverged": np.zeros(2, dtype=bool),
     }
     arrays["energies"][:, 1] += MODEL_OFFSET
     change = np.diff(arrays["energies"], axis=-1)[:, 0] - MODEL_OFFSET
@@ -152,6 +153,64 @@ def test_unlabelled_end_point_is_rejected(nodes) -> None:
     assert result["energy"][1] == pytest.approx(nodes["state_1"].energy, rel=1e-12)
     with_label, _ = decide(proposals_node(), nodes)
     assert result["random_number"] == with_label["random_number"]
+
+
+def diverged_proposals(flags: list[bool]) -> orm.ArrayData:
+    """As the worker leaves them: a flagged walker's end is its start, and all else is zero."""
+    plain = proposals_node()
+    arrays = {name: plain.get_array(name).copy() for name in plain.get_arraynames()}
+    for k in np.flatnonzero(flags):
+        for name in ("energies", "cell_energies", "kinetic_energies", "momenta", "forces"):
+            arrays[name][k] = 0.0
+        arrays["positions"][k] = rutile_atoms(seed=k + 1).positions
+    return proposals_node(**arrays | {"diverged": np.array(flags)})
+
+
+def test_diverged_walker_stays_where_it_is(nodes) -> None:
+    """Fails where it is accepted (its zeros give ΔH = 0), or where its divergence changes the other's decision."""
+    plain, _ = decide(proposals_node(), nodes)
+    del nodes["label_1"]
+    result, node = decide(diverged_proposals([False, True]), nodes)
+    assert node.is_finished_ok, node.exit_message
+    assert (plain["diverged"], result["diverged"]) == ([False, False], [False, True])
+    assert plain["accepted"][1] is True, "or there is nothing to see here"
+    assert result["accepted"] == [plain["accepted"][0], False]
+    assert result["random_number"] == plain["random_number"], "drawn as usual"
+    assert (result["probability"][1], result["expected_squared_jump"][1]) == (0.0, 0.0)
+    for key in ("delta_h", "integration", "mismatch", "energy_error", "force_rmse", "stress_rmse"):
+        assert result[key][1] is None
+        assert result[key][0] == plain[key][0]
+    assert result["energy"][1] == pytest.approx(nodes["state_1"].energy, rel=1e-12)
+    assert result["volume"][1] == pytest.approx(nodes["state_1"].base.attributes.get("volume"), rel=1e-12)
+
+
+@pytest.mark.parametrize(("flags", "labels"), [([False, True], (0, 1)), ([False, False], (0,))])
+def test_labels_are_of_those_that_did_not_diverge(nodes, flags: list[bool], labels: tuple[int, ...]) -> None:
+    """Fails where a start with its label passes for a proposal, or a label that was forgotten for a divergence."""
+    inputs = {name: node for name, node in nodes.items() if name[-1] in map(str, labels) or name.startswith("state")}
+    if flags[1]:
+        inputs["label_1"] = inputs["state_1"]
+    _, node = decide(diverged_proposals(flags), inputs)
+    assert node.exit_status == 410
+    assert "walker 1" in node.exit_message
+
+
+@pytest.mark.parametrize(("key", "value"), [("functional", "r2scan"), ("engine", "vasp")])
+def test_labels_of_another_functional_are_not_compared(nodes, key: str, value: str) -> None:
+    """Fails where ΔH is the difference of two functionals' energies. The control is every other test here."""
+    atoms = rutile_atoms(seed=4)
+    other = configuration(atoms, label_of(atoms) | {key: value}).store()
+    _, node = decide(proposals_node(), nodes | {"label_1": other})
+    assert node.exit_status == 411
+    for word in ("walker 1", value, "pbe", "vasp-standin", "cannot be compared"):
+        assert word in node.exit_message
+
+
+def test_pressure_is_on_record(nodes, npt_decision) -> None:
+    """Fails where epochs at two pressures could not be told apart."""
+    names = ("pressure", "cell_degrees_of_freedom")
+    assert [decide(proposals_node(), nodes)[0][name] for name in names] == [None, None]
+    assert [npt_decision[0][name] for name in names] == [PRESSURE, "full"]
 
 
 @pytest.mark.parametrize("shift", [1e-6, 4.68])

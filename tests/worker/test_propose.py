@@ -21,13 +21,14 @@ from worker_examples import rutile_frames, strained_frames
 
 from aiida_slhmc.calculations.worker_calculation import ENVIRONMENT, worker_files
 from aiida_slhmc.kernel.dynamics import draw_momenta, jittered_steps, kinetic_energy
+from aiida_slhmc.kernel.ensembles import Nvt
 from aiida_slhmc.kernel.streams import Purpose, random_stream
 from aiida_slhmc.kernel.units import (
     AMU_ANGSTROM2_PER_FS2_IN_EV,
     EV_PER_CUBIC_ANGSTROM_IN_GPA,
     thermal_energy,
 )
-from aiida_slhmc.worker import checkpoint, propose
+from aiida_slhmc.worker import checkpoint, divergence, propose
 from aiida_slhmc.worker.checkpoint import default_dtype, load_checkpoint
 from aiida_slhmc.worker.job import Deadline, JobError, run_worker
 from aiida_slhmc.worker.potential import MacePotential
@@ -59,6 +60,7 @@ ARRAYS = {
     "energies",
     "cell_energies",
     "kinetic_energies",
+    "diverged",
 }
 N_CELL = {"nvt": 0, "npt": 6}
 ENSEMBLES = ("nvt", "npt")
@@ -202,6 +204,8 @@ class TestJob:
         assert set(arrays) == ARRAYS | ({"stresses"} if ensemble == "npt" else set())
         assert arrays["cell_momenta"].shape == (N_WALKERS, N_CELL[ensemble])
         assert (answer["status"], answer["message"], answer["device"]) == ("finished", "", "cpu")
+        assert answer["divergences"] == {}
+        assert arrays["diverged"].tolist() == [False] * N_WALKERS
         potential = MacePotential(foundation, start.numbers, compute_stress=True)
         ends = ((start.positions, start.cells), (arrays["positions"], arrays["cells"]))
         for k, end in enumerate(ends):
@@ -420,14 +424,14 @@ class TestStatuses:
     @pytest.mark.parametrize("spoilt", ["energies", "forces", "stresses"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
     def test_not_finite(self, run, monkeypatch, spoilt, value):
-        """One number of one walker, after the first steps."""
+        """One number of every walker, after the first steps."""
         forward = MacePotential.__call__
         calls = []
 
         def broken(self, positions, cells):
             calls.append(0)
             output = forward(self, positions, cells)
-            if len(calls) > 4:
+            if len(calls) > 3:
                 values = getattr(output, spoilt).copy()
                 values.flat[0] = value
                 output = output._replace(**{spoilt: values})
@@ -442,7 +446,8 @@ class TestStatuses:
     def test_divergent(self, run, ensemble):
         status, message = run(ensemble, kernel={"max_integration_error": 1e-9})
         assert status == "divergent"
-        assert "above the bound of 1e-09 eV" in message
+        assert "all walkers (3) diverged; walker 0: the integration error is" in message
+        assert "beyond the bound of 1e-09 eV" in message
 
     @pytest.mark.parametrize("time_constant", [5.0, 1.0, 0.1])
     def test_divergent_cell(self, run, time_constant):
@@ -499,16 +504,150 @@ class TestStatuses:
         assert not (tmp_path / "result.json").exists()
 
 
-def test_check_integration():
-    """The bound holds for either sign and names the worst walker; the cell's energy counts."""
+class TestDivergence:
+    """A walker that diverges is flagged and the others are what they would have been without it."""
+
+    def propose(self, foundation, states, ensemble="nvt", walkers=(0, 1, 2), spoil=None, **changes):
+        """All in one batch; *spoil* changes the model's output from the positions and cells it was asked at."""
+        potential = MacePotential(foundation, states.numbers, compute_stress=ensemble == "npt")
+        potential.warm_up(states.positions[list(walkers)], states.cells[list(walkers)])
+
+        def model(positions, cells):
+            output = potential(positions, cells)
+            return output if spoil is None else spoil(output, positions, cells)
+
+        plan = propose.Plan.from_dict(parameters(ensemble, **changes))
+        return propose.propose_each(states, walkers, model, plan, Deadline(None))
+
+    def check(self, proposed, clean, states, guilty):
+        """Only *guilty* is flagged, its rows are its start and zeros; the others' numbers are those of *clean*."""
+        arrays = proposed.arrays
+        assert arrays["diverged"].tolist() == [k == guilty for k in range(N_WALKERS)]
+        assert set(proposed.failures) == {guilty}
+        others = [k for k in range(N_WALKERS) if k != guilty]
+        for name, values in arrays.items():
+            np.testing.assert_allclose(values[others], clean.arrays[name][others], rtol=1e-11, atol=1e-10)
+            assert np.all(np.isfinite(values))
+            if name not in ("positions", "cells", "diverged"):
+                np.testing.assert_array_equal(values[guilty], 0)
+        np.testing.assert_array_equal(arrays["positions"][guilty], states.positions[guilty])
+        np.testing.assert_array_equal(arrays["cells"][guilty], states.cells[guilty])
+
+    @pytest.mark.parametrize("ensemble", ENSEMBLES)
+    def test_bound_on_the_integration_error(self, foundation, states, ensemble):
+        """Between the largest error and the next: one is refused. Fails where the sign matters, or all are refused."""
+        start = states[ensemble]
+        clean = self.propose(foundation, start, ensemble)
+        assert clean.failures == {}
+        errors = np.abs(divergence.integration_errors(clean.arrays))
+        bound = float(np.sort(errors)[-2:].mean())
+        proposed = self.propose(foundation, start, ensemble, kernel={"max_integration_error": bound})
+        self.check(proposed, clean, start, int(errors.argmax()))
+        assert proposed.failures[int(errors.argmax())].status == "divergent"
+
+    @pytest.mark.parametrize("ensemble", ENSEMBLES)
+    def test_one_walker_not_finite(self, foundation, states, ensemble):
+        """In a batch, as on a GPU, the fault is somewhere in it; one by one it is found. Walker 1 is spoilt."""
+        start = states[ensemble]
+        clean = self.propose(foundation, start, ensemble)
+        calls = []
+
+        def spoil(output, positions, cells):
+            """Only walker 1 comes near its own start."""
+            calls.append(len(positions))
+            forces = output.forces.copy()
+            forces[np.abs(positions - start.positions[1]).max(axis=(1, 2)) < 0.02] = np.nan
+            return output._replace(forces=forces)
+
+        proposed = self.propose(foundation, start, ensemble, spoil=spoil)
+        self.check(proposed, clean, start, 1)
+        assert proposed.failures[1].status == "not_finite"
+        assert set(calls) == {3, 1}, "in one batch first"
+
+    def test_one_cell_too_far(self, foundation, states, monkeypatch):
+        """Measured from the reference cell. Fails where it is the start's: from there, all three are near enough."""
+        start, heavy = states["npt"], {"cell_time_constant": 400.0}
+        scale = np.array([1.0, 1.15, 1.0])[:, None, None]
+        start = start._replace(positions=start.positions * scale, cells=start.cells * scale)
+        clean = self.propose(foundation, start, "npt", kernel=heavy)
+        assert clean.failures == {}
+        monkeypatch.setattr(divergence, "MAX_STRETCH", 1.1)
+        from_start = np.linalg.svd(np.linalg.solve(start.cells, clean.arrays["cells"]), compute_uv=False)
+        assert 1 / 1.1 < from_start.min() < from_start.max() < 1.1
+        proposed = self.propose(foundation, start, "npt", kernel=heavy)
+        self.check(proposed, clean, start, 1)
+        assert "from the reference cell" in str(proposed.failures[1])
+
+    def test_what_is_not_a_trajectorys_fault_is_raised(self, foundation, states):
+        """The control: lack of time and a cell of another run are not rejections."""
+        potential = MacePotential(foundation, states["nvt"].numbers, compute_stress=False)
+        plan = propose.Plan.from_dict(parameters("nvt"))
+        with pytest.raises(JobError) as caught:
+            propose.propose_each(states["nvt"], [0, 1], potential, plan, Deadline(-1.0))
+        assert caught.value.status == "walltime"
+        with pytest.raises(JobError) as caught:
+            self.propose(foundation, states["npt"], "npt", kernel={"cell_degrees_of_freedom": "orthorhombic"})
+        assert caught.value.status == "unreachable_cell"
+
+    def test_reversed_trajectory_is_refused_too(self, foundation, states, monkeypatch):
+        """From the end with flipped momenta: ΔH has the other sign and the same size. What detailed balance asks for.
+
+        The control is a bound without the absolute value, which would refuse one of the two.
+        """
+        start, trajectory = states["nvt"], {"n_steps": 6, "timestep": 3.0}
+        clean = self.propose(foundation, start, trajectory=trajectory)
+        back = start._replace(positions=clean.arrays["positions"])
+
+        class Flipped(Nvt):
+            def draw_momenta(self, generator):
+                return flipped.pop(0)
+
+        flipped = list(-clean.arrays["momenta"].reshape(N_WALKERS, -1))
+        monkeypatch.setattr(propose, "make_ensemble", lambda kernel, masses, cells, _: Flipped(masses, 300.0, cells))
+        returned = self.propose(foundation, back, trajectory=trajectory)
+        np.testing.assert_allclose(returned.arrays["positions"], start.positions, rtol=0, atol=1e-9)
+        errors = [divergence.integration_errors(each.arrays) for each in (clean, returned)]
+        np.testing.assert_allclose(errors[0], -errors[1], rtol=0, atol=1e-9)
+        bound = float(np.sort(np.abs(errors[0]))[-2:].mean())
+        refusals = [set(divergence.over_the_bound(each, bound)) for each in errors]
+        assert refusals[0] == refusals[1] != set()
+        one_sided = [set(np.flatnonzero(each > bound)) for each in errors]
+        assert one_sided[0] != one_sided[1]
+
+
+@pytest.mark.parametrize("n_processes", [1, 2])
+def test_job_with_one_divergence(tmp_path, states, first, n_processes):
+    """The whole job, in one process and in two: flags and messages come home in the walkers' order."""
+    errors = np.abs(result(first["nvt"])["integration_errors"])
+    bound, guilty = float(np.sort(errors)[-2:].mean()), int(errors.argmax())
+    content = parameters("nvt", kernel={"max_integration_error": bound})
+    folder = lay_out(tmp_path / "job", states["nvt"], content)
+    done = run_bare(folder, "-m", "aiida_slhmc.worker.propose", n_cpus=n_processes)
+    assert done.returncode == 0, done.stderr
+    answer, arrays = result(folder), read(folder)
+    assert answer["status"] == "finished"
+    assert list(answer["divergences"]) == [f"walker_{guilty}"]
+    assert "beyond the bound" in answer["divergences"][f"walker_{guilty}"]
+    assert arrays["diverged"].tolist() == [k == guilty for k in range(N_WALKERS)]
+    for k in range(N_WALKERS):
+        if k == guilty:
+            assert answer["integration_errors"][k] is None
+            np.testing.assert_array_equal(arrays["positions"][k], states["nvt"].positions[k])
+        else:
+            np.testing.assert_array_equal(arrays["positions"][k], read(first["nvt"])["positions"][k])
+
+
+def test_over_the_bound():
+    """The bound holds for either sign, and what is not finite is over it; the cell's energy counts."""
     results = {
-        "energies": np.array([[0.0, 0.1], [0.0, -0.6]]),
-        "cell_energies": np.array([[5.0, 5.0], [5.0, 4.9]]),
-        "kinetic_energies": np.array([[1.0, 1.1], [1.0, 1.0]]),
+        "energies": np.array([[0.0, 0.1], [0.0, -0.6], [0.0, np.nan]]),
+        "cell_energies": np.array([[5.0, 5.0], [5.0, 4.9], [0.0, 0.0]]),
+        "kinetic_energies": np.array([[1.0, 1.1], [1.0, 1.0], [0.0, 0.0]]),
     }
-    errors = propose.integration_errors(results)
-    np.testing.assert_allclose(errors, [0.2, -0.7])
-    propose.check_integration(errors, 0.8)
-    with pytest.raises(JobError, match=r"walker 1 .* -0.7 eV") as caught:
-        propose.check_integration(errors, 0.6)
-    assert caught.value.status == "divergent"
+    errors = divergence.integration_errors(results)
+    np.testing.assert_allclose(errors, [0.2, -0.7, np.nan])
+    assert set(divergence.over_the_bound(errors, 0.8)) == {2}
+    found = divergence.over_the_bound(errors, 0.6)
+    assert set(found) == {1, 2}
+    assert "-0.7 eV, beyond the bound of 0.6 eV" in str(found[1])
+    assert found[1].status == "divergent"

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import ProcessBuilder, run_get_node
@@ -77,7 +78,7 @@ def first_epoch(finished) -> orm.WorkChainNode:
     return called(finished, "EpochWorkChain")[0]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def epoch_builder(first_epoch) -> Callable[..., ProcessBuilder]:
     """Function: a builder of that epoch with these inputs replaced, and the stand-in misbehaving in *mode*."""
 
@@ -93,3 +94,14 @@ def epoch_builder(first_epoch) -> Callable[..., ProcessBuilder]:
         return builder
 
     return make
+
+
+@pytest.fixture(scope="session")
+def with_divergence(epoch_builder, first_epoch) -> tuple[orm.WorkChainNode, int]:
+    """That epoch's first cycle with a bound that one walker's trajectory exceeds, and the number of the walker."""
+    proposal = called(first_epoch, "MaceProposalCalculation")[0]
+    errors = np.abs(proposal.outputs.proposals.get_array("integration_errors"))
+    parameters = first_epoch.inputs.parameters.get_dict() | {"max_integration_error": float(errors.mean())}
+    changes = {"parameters": orm.Dict(parameters), "adaptation": first_epoch.inputs.adaptation, "n_cycles": orm.Int(1)}
+    with enable_caching():
+        return run_get_node(epoch_builder(**changes))[1], int(errors.argmax())

@@ -12,7 +12,9 @@ from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from run_examples import PROPOSALS, called, computed
 
+from aiida_slhmc.report.run_state import _read_epoch
 from aiida_slhmc.standin.misbehave import draw
+from aiida_slhmc.workflows import epoch
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
 CODES = EpochWorkChain.exit_codes
@@ -122,6 +124,99 @@ def test_failed_proposal(epoch_builder, first_epoch, computer) -> None:
     assert "cycle 0" in node.exit_message
     assert "exit code 300" in node.exit_message
     assert not called(node, "VaspCalculation")
+    assert "chain" not in node.outputs
+
+
+def check_first_cycle_is_kept(node: orm.WorkChainNode, whole: orm.WorkChainNode) -> None:
+    """Outputs are those of the first of two cycles, as in the *whole* epoch."""
+    assert {"dataset", "chain", "summary"} <= set(node.outputs)
+    np.testing.assert_array_equal(node.outputs.chain.get_array("delta_h"), whole.outputs.chain.get_array("delta_h")[:1])
+    assert (node.outputs.summary["n_cycles"], node.outputs.summary["labels"]) == (1, 2)
+    assert node.outputs.dataset.n_frames == 2
+    second = called(whole, "MaceProposalCalculation")[1]
+    for k in range(2):
+        energies = [walkers[f"walker_{k}"].energy for walkers in (node.outputs.walkers, second.inputs.states)]
+        assert energies[0] == energies[1], "the walkers go on from where they were"
+
+
+def test_failed_proposal_keeps_what_was_decided(epoch_builder, first_epoch, computer, monkeypatch) -> None:
+    """Fails where labels that are paid for are lost because a later job did not run."""
+    code = orm.InstalledCode(label="false-later", computer=computer, filepath_executable="false").store()
+    launch = epoch.launch_once
+
+    def failing_later(parent, process, label, inputs):
+        return launch(parent, process, label, inputs | ({"code": code} if label == "propose_00001" else {}))
+
+    monkeypatch.setattr(epoch, "launch_once", failing_later)
+    with enable_caching():
+        _, node = run_get_node(epoch_builder())
+    assert node.exit_status == CODES.ERROR_PROPOSAL_FAILED.status
+    assert "cycle 1" in node.exit_message
+    check_first_cycle_is_kept(node, first_epoch)
+
+
+def test_failed_decision_keeps_what_was_decided(epoch_builder, first_epoch, monkeypatch) -> None:
+    """Fails where a failed decision passes for one with a result, or takes those before it with it."""
+    run_once = epoch.run_once
+
+    def swapped(parent, function, label, inputs):
+        if label == "decide_00001":
+            inputs |= {"label_0": inputs["label_1"], "label_1": inputs["label_0"]}
+        return run_once(parent, function, label, inputs)
+
+    monkeypatch.setattr(epoch, "run_once", swapped)
+    with enable_caching():
+        _, node = run_get_node(epoch_builder())
+    assert node.exit_status == CODES.ERROR_DECISION_FAILED.status
+    assert "cycle 1" in node.exit_message
+    check_first_cycle_is_kept(node, first_epoch)
+
+
+def test_one_divergence_is_a_rejection(with_divergence, first_epoch) -> None:
+    """Fails where one walker's trajectory ends the epoch, is labelled, or counts as a label that failed."""
+    node, guilty = with_divergence
+    assert node.is_finished_ok, node.exit_message
+    (decision,) = decisions(node)
+    assert decision.outputs.result["diverged"] == [k == guilty for k in range(2)]
+    assert len(called(node, "VaspLabelWorkChain")) == 1
+    assert not called(node, "record_unlabelled")
+    assert f"label_{guilty}" not in decision.inputs
+    plain = decisions(first_epoch)[0].outputs.result
+    for key in ("delta_h", "accepted", "random_number"):
+        assert decision.outputs.result[key][1 - guilty] == plain[key][1 - guilty], "the other walker does not notice"
+    summary = node.outputs.summary
+    assert [summary[key] for key in ("labels", "failed_labels", "diverged")] == [1, 0, 1]
+    assert node.outputs.dataset.get_uuids() == [decision.inputs[f"label_{1 - guilty}"].uuid]
+    name = f"walker_{guilty}"
+    assert node.outputs.walkers[name].uuid == node.inputs.walkers[name].uuid
+    messages = [log.message for log in orm.Log.collection.get_logs_for(node)]
+    assert any(f"cycle 0, {name}: diverged" in text and "beyond the bound" in text for text in messages)
+    state = _read_epoch(node.pk, "finished", 0)
+    assert (state.proposed, state.labels) == (2, 1)
+
+
+def test_label_of_the_cycle_before_is_not_taken(with_divergence, first_epoch, epoch_builder) -> None:
+    """The context still holds it. Fails where a walker that diverged gets the last cycle's label."""
+    node, guilty = with_divergence
+    process = instantiate_process(get_manager().get_runner(), epoch_builder())
+    process.setup()
+    (process.ctx.proposal,) = called(node, "MaceProposalCalculation")
+    (process.ctx[f"label_{1 - guilty}"],) = called(node, "VaspLabelWorkChain")
+    process.ctx[f"label_{guilty}"] = called(first_epoch, "VaspLabelWorkChain")[-1]
+    states = list(process.ctx.states)
+    assert process.decide() is None
+    assert process.ctx.states[guilty] == states[guilty]
+
+
+def test_divergences_are_no_failed_labels(with_divergence, epoch_builder) -> None:
+    """Fails where the epoch stops because trajectories diverge, as if the target did not work."""
+    node, guilty = with_divergence
+    process = instantiate_process(get_manager().get_runner(), epoch_builder(max_failed_labels=orm.Int(1)))
+    process.setup()
+    (process.ctx.proposal,) = called(node, "MaceProposalCalculation")
+    (process.ctx[f"label_{1 - guilty}"],) = called(node, "VaspLabelWorkChain")
+    assert process.decide() is None
+    assert process.ctx.failed_in_a_row == 0
 
 
 @pytest.mark.slow
@@ -131,8 +226,10 @@ def test_divergent_proposal(epoch_builder, first_epoch) -> None:
     _, node = run_get_node(epoch_builder(parameters=orm.Dict(parameters)))
     assert node.exit_status == CODES.ERROR_PROPOSAL_FAILED.status
     assert "exit code 331" in node.exit_message
-    assert "above the bound of 1e-09 eV" in node.exit_message
+    assert "all walkers (2) diverged" in node.exit_message
+    assert "beyond the bound of 1e-09 eV" in node.exit_message
     assert not called(node, "VaspCalculation")
+    assert not set(node.outputs), "nothing was decided"
 
 
 def test_label_of_another_configuration(first_epoch, epoch_builder) -> None:

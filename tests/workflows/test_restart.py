@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
+from aiida.manage.caching import enable_caching
 from run_examples import called, computed
 
+from aiida_slhmc.workflows import epoch
 from aiida_slhmc.workflows.restart import get_restart_builder
 
 
@@ -92,3 +97,84 @@ def test_builder_from_a_restart(restarted, finished) -> None:
 def test_only_runs_can_be_restarted(first_epoch) -> None:
     with pytest.raises(ValueError, match="is not a run of SlhmcWorkChain"):
         get_restart_builder(first_epoch)
+
+
+def test_what_is_no_process_cannot_be_restarted(structure) -> None:
+    with pytest.raises(ValueError, match=r"StructureData<.*is not a run of SlhmcWorkChain"):
+        get_restart_builder(structure)
+
+
+@pytest.fixture(scope="module")
+def failed_in_second_cycle(builder_of, finished, computer) -> orm.WorkChainNode:
+    """A run whose first epoch decided on one cycle, and then could not propose any more."""
+    code = orm.InstalledCode(label="false-in-run", computer=computer, filepath_executable="false").store()
+    launch = epoch.launch_once
+
+    def failing(parent, process, label, inputs):
+        return launch(parent, process, label, inputs | ({"code": code} if label == "propose_00001" else {}))
+
+    with pytest.MonkeyPatch.context() as patch, enable_caching():
+        patch.setattr(epoch, "launch_once", failing)
+        return run_get_node(builder_of())[1]
+
+
+def test_epoch_that_ended_early_is_taken_over(failed_in_second_cycle) -> None:
+    """Fails where labels that are paid for are lost, paid for again, or not counted."""
+    run = failed_in_second_cycle
+    assert run.exit_status == 402
+    assert run.exit_message.endswith("Its labels are kept: restart.")
+    (failed,) = called(run, "EpochWorkChain")
+    assert failed.exit_status == 401
+    builder = get_restart_builder(run)
+    assert builder.label_budget.value == 8 - 2
+    assert builder.first_epoch.value == 1, "other random numbers than those of what failed"
+    assert {name: node.uuid for name, node in builder.datasets.items()} == {"block_0000": failed.outputs.dataset.uuid}
+    assert {name: node.uuid for name, node in builder.chains.items()} == {"epoch_0000": failed.outputs.chain.uuid}
+    assert builder.trajectory.uuid == failed.outputs.next_trajectory.uuid
+    for k in range(2):
+        assert builder.walkers[f"walker_{k}"].uuid == failed.outputs.walkers[f"walker_{k}"].uuid
+    process = instantiate_process(get_manager().get_runner(), builder)
+    process.setup()
+    assert process.has_new_labels(), "it trains on them first"
+    assert process.is_to_go_on()
+
+
+def test_all_diverged_before_anything_was_decided(builder_of, finished) -> None:
+    """Fails where a restart draws the same momenta and diverges again; the control is a run that was cut off."""
+    with enable_caching():
+        _, run = run_get_node(builder_of(kernel={"seed": 3, "device": "cpu", "max_integration_error": 1e-9}))
+    assert run.exit_status == 402
+    assert "all walkers (2) diverged" in run.exit_message
+    assert "Nothing in it was decided" in run.exit_message
+    builder = get_restart_builder(run)
+    assert builder.first_epoch.value == 1
+    assert builder.label_budget.value == 8
+
+
+def test_run_that_was_cut_off_is_run_again_with_the_same_streams(cut_in_epoch) -> None:
+    assert get_restart_builder(cut_in_epoch).first_epoch.value == 1
+    assert called(cut_in_epoch, "EpochWorkChain")[-1].inputs.epoch.value == 1
+
+
+def run_with_inputs(**inputs: orm.Data) -> orm.WorkChainNode:
+    """A run with nothing but these inputs, as another version of this package might have left it."""
+    node = orm.WorkChainNode(process_type="aiida.workflows:slhmc.slhmc")
+    node.base.attributes.set("process_label", "SlhmcWorkChain")
+    for name, data in inputs.items():
+        node.base.links.add_incoming(data.store(), link_type=LinkType.INPUT_WORK, link_label=name)
+    return node.store()
+
+
+def test_run_of_an_earlier_version() -> None:
+    """Fails where the reason is an attribute that does not exist, or nothing is said of what to do."""
+    old = run_with_inputs(label_budget=orm.Int(8))
+    with pytest.raises(ValueError, match=r"made by an earlier version.*no input `trajectory`.*new run.*`walkers`"):
+        get_restart_builder(old)
+    inputs = {"trajectory": orm.Dict({"n_steps": 4, "timestep": 1.0}), "label_budget": orm.Int(8)}
+    with pytest.raises(ValueError, match=r"not those of this version.*new run") as caught:
+        get_restart_builder(run_with_inputs(**inputs, gone_since=orm.Int(1)))
+    assert "no input gone_since any more" in str(caught.value)
+    strange = orm.Dict({"temperature": 300.0, "seed": 3, "gone_since": 1})
+    with pytest.raises(ValueError, match=r"not those of this version.*gone_since.*new run"):
+        get_restart_builder(run_with_inputs(**inputs, parameters=strange))
+    assert get_restart_builder(run_with_inputs(**inputs)).label_budget.value == 8, "the control"

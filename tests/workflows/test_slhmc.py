@@ -140,3 +140,26 @@ def test_training_that_does_not_run_ends_the_run(builder_of, finished, computer)
     assert node.exit_status == CODES.ERROR_FINE_TUNE_FAILED.status
     assert "before epoch 1 failed" in node.exit_message
     assert "exit code 300" in node.exit_message
+
+
+def test_the_budget_counts_labels_not_divergences(builder_of, with_divergence) -> None:
+    """Fails where a divergence is paid for like a label, or the epoch's block is lost."""
+    process = instantiate_process(get_manager().get_runner(), builder_of())
+    process.setup()
+    process.ctx.walkers = ["two", "walkers"]
+    process.ctx.running = with_divergence[0]
+    assert process.inspect_epoch() is None
+    assert process.ctx.labels == 1
+    assert process.ctx.blocks == [with_divergence[0].outputs.dataset.uuid]
+    assert process.is_to_go_on()
+
+
+def test_training_waits_for_two_labels(builder_of, with_divergence, first_epoch) -> None:
+    """Fails where an epoch of one label is trained on: nothing would be left to validate, and the run would end."""
+    process = instantiate_process(get_manager().get_runner(), builder_of())
+    process.setup()
+    one, four = (node.outputs.dataset for node in (with_divergence[0], first_epoch))
+    assert (one.n_frames, four.n_frames) == (1, 4)
+    for blocks, expected in (([one], False), ([four], True), ([one, four], True)):
+        process.ctx.blocks = [block.uuid for block in blocks]
+        assert process.has_new_labels() is expected
