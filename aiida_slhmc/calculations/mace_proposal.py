@@ -64,6 +64,7 @@ class MaceProposalCalculation(WorkerCalculation):
             "structures",
             valid_type=orm.StructureData,
             dynamic=True,
+            required=False,
             help="The end points to label, of walkers that did not diverge.",
         )
         spec.output(
@@ -81,7 +82,6 @@ class MaceProposalCalculation(WorkerCalculation):
             "ERROR_NOT_FINITE",
             message="The proposals are not finite: {reason}. Check the model, for example with a shorter proposal.",
         )
-        spec.exit_code(331, "ERROR_DIVERGENT", message="The trajectories diverged: {reason}.")
         spec.exit_code(332, "ERROR_MISSING_ELEMENT", message="{reason}. Take a foundation model that has them.")
         spec.exit_code(333, "ERROR_UNREACHABLE_CELL", message="A walker's cell is not one of this run: {reason}.")
 

@@ -32,8 +32,6 @@ class MaceProposalParser(WorkerParser):
 
     CACHE_VERSION = 3
     STATUS_EXIT_CODES = WorkerParser.STATUS_EXIT_CODES | {
-        "not_finite": "ERROR_NOT_FINITE",
-        "divergent": "ERROR_DIVERGENT",
         "missing_element": "ERROR_MISSING_ELEMENT",
         "unreachable_cell": "ERROR_UNREACHABLE_CELL",
     }

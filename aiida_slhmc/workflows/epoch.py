@@ -30,6 +30,9 @@ from aiida_slhmc.workflows.validators import (
 
 __all__ = ("EpochWorkChain",)
 
+# cycles in a row in which every trajectory diverged: the kernel gets nowhere and has to be looked at
+MAX_DIVERGED_CYCLES = 3
+
 
 class EpochWorkChain(WorkChain):
     """One epoch: every cycle proposes for all walkers with one job, labels the K end points in parallel and decides.
@@ -106,6 +109,12 @@ class EpochWorkChain(WorkChain):
             "look at the target's settings, then restart.",
         )
         spec.exit_code(
+            404,
+            "ERROR_ALL_DIVERGED",
+            message="All trajectories of {count} cycles in a row diverged, the last with: {reason}. "
+            "The labels so far are in the outputs.",
+        )
+        spec.exit_code(
             403,
             "ERROR_DECISION_FAILED",
             message="The decision of cycle {cycle} failed: {reason}. "
@@ -116,6 +125,7 @@ class EpochWorkChain(WorkChain):
         """Start from the given walkers. The context holds numbers and uuids, as many as there are walkers."""
         self.ctx.cycle = 0
         self.ctx.failed_in_a_row = 0
+        self.ctx.diverged_in_a_row = 0
         self.ctx.states = [node.uuid for _, node in sorted_walkers(self.inputs.walkers)]
 
     def has_cycles_left(self) -> bool:
@@ -151,7 +161,7 @@ class EpochWorkChain(WorkChain):
         inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
         for name, message in proposal.outputs.proposals.base.attributes.get("divergences").items():
             self.report(f"cycle {self.ctx.cycle}, {name}: diverged, counted as a rejection: {message}")
-        for k, structure in sorted_walkers(proposal.outputs.structures):
+        for k, structure in self._end_points():
             child = launch_once(self, process, self._name("label", k), inputs | {"structure": structure})
             self.to_context(**{f"label_{k}": child})
         return None
@@ -160,7 +170,7 @@ class EpochWorkChain(WorkChain):
         """Accept or reject; an end point without a label is recorded as such and rejected."""
         outputs = self.ctx.proposal.outputs
         # by the structures and not by the context, which still holds a label of the last cycle where a walker diverged
-        labels = {k: self._label_or_record(k) for k, _ in sorted_walkers(outputs.structures)}
+        labels = {k: self._label_or_record(k) for k, _ in self._end_points()}
         inputs: dict[str, Any] = {"proposals": outputs.proposals}
         inputs |= {f"state_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)}
         inputs |= {f"label_{k}": label for k, label in labels.items()}
@@ -171,7 +181,7 @@ class EpochWorkChain(WorkChain):
         accepted = node.outputs.result["accepted"]
         self.ctx.states = [labels[k].uuid if accepted[k] else uuid for k, uuid in enumerate(self.ctx.states)]
         self.ctx.cycle += 1
-        return self._stop_after_failures(list(labels.values()))
+        return self._stop_after_failures(list(labels.values())) or self._stop_after_divergences(not labels)
 
     def finish(self) -> None:
         """Collect labels and chain from the decisions, judge the epoch, and put out the walkers' states."""
@@ -215,6 +225,11 @@ class EpochWorkChain(WorkChain):
     def _result(self, function: Any, label: str, inputs: dict[str, Any]) -> Any:
         return result_of(run_once(self, function, label, inputs))
 
+    def _end_points(self) -> list[tuple[int, orm.StructureData]]:
+        """Walkers that did not diverge in this cycle, and what they propose."""
+        outputs = self.ctx.proposal.outputs
+        return sorted_walkers(outputs.structures) if "structures" in outputs else []
+
     def _name(self, what: str, walker: int | None = None) -> str:
         """Call-link label of a child of this cycle."""
         return f"{what}_{self.ctx.cycle:05d}" + ("" if walker is None else f"_{walker}")
@@ -237,3 +252,14 @@ class EpochWorkChain(WorkChain):
                     count=self.ctx.failed_in_a_row, reason=label.base.attributes.get("unlabelled_reason")
                 )
         return None
+
+    def _stop_after_divergences(self, all_diverged: bool) -> ExitCode | None:
+        """Also at the end of a short epoch in which nothing else happened, or a run would go on without labels."""
+        self.ctx.diverged_in_a_row = self.ctx.diverged_in_a_row + 1 if all_diverged else 0
+        if self.ctx.diverged_in_a_row < min(MAX_DIVERGED_CYCLES, self.inputs.n_cycles.value):
+            return None
+        self.finish()
+        reasons = self.ctx.proposal.outputs.proposals.base.attributes.get("divergences")
+        return self.exit_codes.ERROR_ALL_DIVERGED.format(
+            count=self.ctx.diverged_in_a_row, reason="; ".join(f"{name}: {why}" for name, why in reasons.items())
+        )

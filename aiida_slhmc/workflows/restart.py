@@ -8,7 +8,6 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import ProcessBuilder
 
-from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 from aiida_slhmc.workflows.children import find_children
 from aiida_slhmc.workflows.outcomes import usable_model
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
@@ -23,10 +22,9 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     first if the last block has not been trained on, and numbers epochs on. After finished epochs the random streams are
     thus those of an undisturbed run. An epoch that ended early with an exit code, such as for a proposal that failed,
     has a chain too: it counts for the cycles that it decided, and the next epoch has other streams, so that what failed
-    is not tried once more. An epoch without a chain was cut off, or decided nothing; it is run again from its start,
-    with other streams only where all its trajectories diverged. With AiiDA's caching switched on, its stored proposals
-    and labels are taken over instead of computed again, because its random streams and so its configurations are the
-    same.
+    is not tried once more. An epoch without a chain was cut off, or decided nothing; it is run again from its start.
+    With AiiDA's caching switched on, its stored proposals and labels are taken over instead of computed again, because
+    its random streams and so its configurations are the same.
 
     :param label_budget: labels that the new run may spend; by default what the old run has left.
     :raises ValueError: if *node* is no self-learning run, or one of an earlier version whose inputs were others, or
@@ -49,14 +47,8 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
 
 
 def _next_number(epoch: orm.ProcessNode) -> int:
-    """The number after *epoch*, or its own where it is run again.
-
-    Where all walkers diverged before anything was decided, the same streams would only make them diverge again.
-    """
-    codes = MaceProposalCalculation.exit_codes
-    divergences = {codes.ERROR_DIVERGENT.status, codes.ERROR_NOT_FINITE.status}
-    has_diverged = any(child.exit_status in divergences for child in find_children(epoch, "propose_").values())
-    return int(epoch.inputs.epoch.value) + int("chain" in epoch.outputs or has_diverged)
+    """The number after *epoch*, or its own where nothing was decided and it is run again."""
+    return int(epoch.inputs.epoch.value) + int("chain" in epoch.outputs)
 
 
 def _builder_of(node: orm.WorkChainNode) -> ProcessBuilder:

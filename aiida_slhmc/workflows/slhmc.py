@@ -141,8 +141,8 @@ class SlhmcWorkChain(WorkChain):
     def is_to_go_on(self) -> bool:
         """Whether there is budget for another epoch and the run has not converged.
 
-        The budget counts the labels that were asked for. Divergences cost none, and yet the loop ends: a cycle in which
-        all walkers diverge fails the epoch, so that each finished epoch has asked for a label per cycle at least.
+        The budget counts the labels that were asked for. Divergences cost none, and yet the loop ends: an epoch in
+        which nothing but divergences happens ends the run.
         """
         cost = len(self.ctx.walkers) * self.inputs.n_cycles.value
         return self.ctx.labels + cost <= self.inputs.label_budget.value and not self.ctx.converged

@@ -166,7 +166,7 @@ def seen(acceptance: float, jump: float = 0.02) -> orm.Dict:
 )
 def test_trajectory_follows_the_acceptance(acceptance: float, expected: int) -> None:
     """Fails where the length moves the wrong way."""
-    new = adapt_trajectory(orm.Dict(START), orm.Dict({}), seen(acceptance))
+    new = adapt_trajectory(orm.Dict(START), orm.Dict({"rule": "acceptance"}), seen(acceptance))
     assert (new["n_steps"], new["timestep"], new["rule"]) == (expected, 0.5, "acceptance")
     assert new["reason"].startswith(f"Acceptance {acceptance:.2f} is")
 
@@ -175,7 +175,7 @@ def test_state_is_carried_from_epoch_to_epoch() -> None:
     """Fails where the length is rounded between epochs: a small rate would then never change it."""
     trajectory = orm.Dict({"n_steps": 10, "timestep": 0.5})
     for _ in range(5):
-        trajectory = adapt_trajectory(trajectory, orm.Dict({"rate": 0.05}), seen(1.0))
+        trajectory = adapt_trajectory(trajectory, orm.Dict({"rule": "acceptance", "rate": 0.05}), seen(1.0))
     assert trajectory["n_steps"] == 11
 
 

@@ -111,8 +111,6 @@ def test_diverged_walker_has_no_structure(parse_proposal) -> None:
         ("out_of_memory", "ERROR_OUT_OF_MEMORY"),
         ("walltime", "ERROR_WALLTIME"),
         ("invalid_input", "ERROR_INVALID_INPUT"),
-        ("not_finite", "ERROR_NOT_FINITE"),
-        ("divergent", "ERROR_DIVERGENT"),
         ("missing_element", "ERROR_MISSING_ELEMENT"),
         ("unreachable_cell", "ERROR_UNREACHABLE_CELL"),
     ],

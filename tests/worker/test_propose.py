@@ -144,6 +144,11 @@ def read(folder):
         return dict(archive)
 
 
+def divergences(folder):
+    """Reasons of the walkers that diverged."""
+    return result(folder)["divergences"]
+
+
 def result(folder):
     return json.loads((folder / "result.json").read_text())
 
@@ -423,7 +428,7 @@ class TestStatuses:
 
     @pytest.mark.parametrize("spoilt", ["energies", "forces", "stresses"])
     @pytest.mark.parametrize("value", [np.nan, np.inf])
-    def test_not_finite(self, run, monkeypatch, spoilt, value):
+    def test_not_finite(self, run, monkeypatch, tmp_path, spoilt, value):
         """One number of every walker, after the first steps."""
         forward = MacePotential.__call__
         calls = []
@@ -438,24 +443,25 @@ class TestStatuses:
             return output
 
         monkeypatch.setattr(MacePotential, "__call__", broken)
-        status, message = run("npt")
-        assert status == "not_finite"
-        assert "not finite" in message
+        assert run("npt") == ("finished", "")
+        assert "not finite" in divergences(tmp_path)["walker_0"]
 
     @pytest.mark.parametrize("ensemble", ENSEMBLES)
-    def test_divergent(self, run, ensemble):
-        status, message = run(ensemble, kernel={"max_integration_error": 1e-9})
-        assert status == "divergent"
-        assert "all walkers (3) diverged; walker 0: the integration error is" in message
-        assert "beyond the bound of 1e-09 eV" in message
+    def test_divergent(self, run, tmp_path, ensemble):
+        """Also where all walkers diverge: each is refused on its own."""
+        assert run(ensemble, kernel={"max_integration_error": 1e-9}) == ("finished", "")
+        reasons = divergences(tmp_path)
+        assert set(reasons) == {f"walker_{k}" for k in range(N_WALKERS)}
+        assert all("beyond the bound of 1e-09 eV" in reason for reason in reasons.values())
 
     @pytest.mark.parametrize("time_constant", [5.0, 1.0, 0.1])
-    def test_divergent_cell(self, run, time_constant):
+    def test_divergent_cell(self, run, tmp_path, time_constant):
         """A cell that collapses or explodes. Fails where neighbour list or algebra dies of it without a name."""
         changes = {"kernel": {"cell_time_constant": time_constant}, "trajectory": {"n_steps": 20, "timestep": 2.0}}
-        status, message = run("npt", **changes)
-        assert status == "divergent"
-        assert "larger cell_time_constant" in message
+        assert run("npt", **changes) == ("finished", "")
+        reasons = divergences(tmp_path)
+        assert set(reasons) == {f"walker_{k}" for k in range(N_WALKERS)}
+        assert "larger cell_time_constant" in reasons["walker_0"]
 
     def test_unreachable_cell(self, run, states):
         """A cell that is rotated, and one with a shear that is not let. Control: in NVT both do."""

@@ -75,7 +75,15 @@ def test_replay_is_bit_for_bit_and_the_context_small(first_epoch, epoch_builder)
         assert [new.inputs[f"label_{k}"].energy for k in range(2)] == [
             old.inputs[f"label_{k}"].energy for k in range(2)
         ]
-    assert set(process.ctx) == {"cycle", "failed_in_a_row", "states", "proposal", "label_0", "label_1"}
+    assert set(process.ctx) == {
+        "cycle",
+        "failed_in_a_row",
+        "diverged_in_a_row",
+        "states",
+        "proposal",
+        "label_0",
+        "label_1",
+    }
     assert len(process.ctx.states) == 2
 
 
@@ -221,15 +229,17 @@ def test_divergences_are_no_failed_labels(with_divergence, epoch_builder) -> Non
 
 @pytest.mark.slow
 def test_divergent_proposal(epoch_builder, first_epoch) -> None:
-    """Fails where a trajectory that diverged is labelled."""
+    """Fails where a trajectory that diverged is labelled, or an epoch goes on in which nothing else happens."""
     parameters = first_epoch.inputs.parameters.get_dict() | {"max_integration_error": 1e-9}
     _, node = run_get_node(epoch_builder(parameters=orm.Dict(parameters)))
-    assert node.exit_status == CODES.ERROR_PROPOSAL_FAILED.status
-    assert "exit code 331" in node.exit_message
-    assert "all walkers (2) diverged" in node.exit_message
+    assert node.exit_status == CODES.ERROR_ALL_DIVERGED.status
+    assert "All trajectories of 2 cycles in a row diverged" in node.exit_message
     assert "beyond the bound of 1e-09 eV" in node.exit_message
     assert not called(node, "VaspCalculation")
-    assert not set(node.outputs), "nothing was decided"
+    assert "dataset" not in node.outputs
+    assert not node.outputs.chain.get_array("accepted").any()
+    for name, walker in node.outputs.walkers.items():
+        assert walker.uuid == node.inputs.walkers[name].uuid
 
 
 def test_label_of_another_configuration(first_epoch, epoch_builder) -> None:

@@ -14,7 +14,9 @@ WEAKER = 0.003
 
 
 @pytest.fixture(scope="session")
-def stack(python_code, vasp_code, family, tmp_path_factory):
+def stack(computer, python_code, vasp_code, family, tmp_path_factory):
+    # with dozens of jobs at a time, asking for their states without a pause takes a core
+    computer.set_minimum_job_poll_interval(1.0)
     return Stack(python_code, vasp_code, family, tmp_path_factory.mktemp("potentials"))
 
 
