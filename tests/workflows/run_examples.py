@@ -52,9 +52,9 @@ def crash_at(patch: pytest.MonkeyPatch, module: ModuleType, name: str, label: st
     """Let the *module*'s launching function *name* raise instead of launching the child *label*."""
     launch = getattr(module, name)
 
-    def crashing(parent: Any, process: Any, child: str, inputs: Any) -> Any:
+    def crashing(parent: Any, process: Any, child: str, inputs: Any, **options: Any) -> Any:
         if child == label:
             raise CrashError
-        return launch(parent, process, child, inputs)
+        return launch(parent, process, child, inputs, **options)
 
     patch.setattr(module, name, crashing)

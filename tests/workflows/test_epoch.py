@@ -167,10 +167,10 @@ def test_failed_decision_keeps_what_was_decided(epoch_builder, first_epoch, monk
     """Fails where a failed decision passes for one with a result, or takes those before it with it."""
     run_once = epoch.run_once
 
-    def swapped(parent, function, label, inputs):
+    def swapped(parent, function, label, inputs, **options):
         if label == "decide_00001":
             inputs |= {"label_0": inputs["label_1"], "label_1": inputs["label_0"]}
-        return run_once(parent, function, label, inputs)
+        return run_once(parent, function, label, inputs, **options)
 
     monkeypatch.setattr(epoch, "run_once", swapped)
     with enable_caching():
