@@ -1,8 +1,8 @@
 """Trajectories that mean nothing: how they are told, and why refusing their proposals leaves the chain exact.
 
 A proposal is refused where, at any point that its trajectory passes, both ends included, the model is not finite or the
-cell is stretched more than ``MAX_STRETCH``-fold from the *reference* cell, or where the integration part of ΔH is above
-the bound in absolute value. The leapfrog is reversible: from (end, −p') it passes the same points in the opposite order
+cell is too far from the *reference* cell (``MAX_STRETCH``, ``MAX_COMPRESSION``), or where the integration part of ΔH is
+above the bound in absolute value. The leapfrog is reversible: from (end, −p') it passes the same points in the opposite order
 and its ΔH has the opposite sign. So each of these says the same of the way back, and refusing (probability 0 for both)
 keeps detailed balance; it makes the chain slower, not wrong. A bound on ΔH alone from above, or on a stretch measured
 from the trajectory's own start, would not be symmetric and would change the ensemble.
@@ -21,21 +21,25 @@ Array = NDArray[np.float64]
 
 # the statuses of a JobError that are a trajectory's own fault, not the job's
 DIVERGENCES = ("divergent", "not_finite")
-# a trajectory that stretches or squeezes its cell by more has diverged; in a collapsing cell the neighbour list fills
-# the memory long before the integration error is known
-MAX_STRETCH = 3.0
+# in a collapsing cell the neighbour list fills the memory long before the integration error is known; the bounds are
+# far out, because what lies beyond them is outside the support of the chain: a gas in a soft cell may well be squeezed
+# three-fold in one direction
+MAX_STRETCH = 30.0  # of any direction, either way
+MAX_COMPRESSION = 50.0  # of the volume
 
 
 def check_stretch(cells: Array, reference_cell: Array) -> None:
     """Raise JobError ``divergent`` where a cell (…, 3, 3) has left what any trajectory can mean."""
     if np.all(np.isfinite(cells)):
         stretches = np.linalg.svd(np.linalg.solve(reference_cell, cells), compute_uv=False)
-        if stretches.min() > 1 / MAX_STRETCH and stretches.max() < MAX_STRETCH:
+        is_stretched = stretches.min() < 1 / MAX_STRETCH or stretches.max() > MAX_STRETCH
+        if not (is_stretched or stretches.prod(axis=-1).min() < 1 / MAX_COMPRESSION):
             return
     raise JobError(
         "divergent",
-        f"a cell was stretched or squeezed more than {MAX_STRETCH:g}-fold from the reference cell: take a smaller"
-        " timestep, a larger cell_time_constant, or a model that is stable at this temperature and pressure",
+        f"a cell was stretched or squeezed more than {MAX_STRETCH:g}-fold, or its volume {MAX_COMPRESSION:g}-fold, from"
+        " the reference cell: take a smaller timestep, a larger cell_time_constant, or a model that is stable at this"
+        " temperature and pressure",
     )
 
 

@@ -21,6 +21,7 @@ EXAMPLES = Path(sys.argv[0]).resolve().parents[2] / "examples"
 OVERRIDES = {
     "kernel": {"seed": 7},
     "trajectory": {"n_steps": 3, "timestep": 1.0},
+    "adaptation": {"n_steps_min": 3},
     "n_walkers": 2,
     "n_cycles": 3,
     "label_budget": 12,

@@ -643,6 +643,30 @@ def test_job_with_one_divergence(tmp_path, states, first, n_processes):
             np.testing.assert_array_equal(arrays["positions"][k], read(first["nvt"])["positions"][k])
 
 
+@pytest.mark.parametrize(
+    ("stretches", "is_far"),
+    [
+        ((1.0, 1.0, 1.0), False),
+        ((0.2, 1.0, 3.0), False),
+        ((0.25, 0.25, 0.25), True),
+        ((31.0, 1.0, 1.0), True),
+        ((0.03, 30.0, 1.0), True),
+        ((np.nan, 1.0, 1.0), True),
+    ],
+    ids=["reference", "squeezed one way", "a sixty-fourth of the volume", "torn", "flat", "not a number"],
+)
+def test_cells_that_no_trajectory_can_mean(stretches, is_far):
+    """Fails where a soft cell is cut out of its ensemble, or a collapse is only found out by a full memory."""
+    reference = np.array([[4.0, 0.0, 0.0], [1.0, 5.0, 0.0], [0.5, 0.3, 6.0]])
+    cells = np.stack([reference, reference @ np.diag(stretches)])
+    if not is_far:
+        divergence.check_stretch(cells, reference)
+        return
+    with pytest.raises(JobError, match="from the reference cell") as caught:
+        divergence.check_stretch(cells, reference)
+    assert caught.value.status == "divergent"
+
+
 def test_over_the_bound():
     """The bound holds for either sign, and what is not finite is over it; the cell's energy counts."""
     results = {
