@@ -2,10 +2,10 @@
 
 A proposal is refused where, at any point that its trajectory passes, both ends included, the model is not finite or the
 cell is too far from the *reference* cell (``MAX_STRETCH``, ``MAX_COMPRESSION``), or where the integration part of ΔH is
-above the bound in absolute value. The leapfrog is reversible: from (end, −p') it passes the same points in the opposite order
-and its ΔH has the opposite sign. So each of these says the same of the way back, and refusing (probability 0 for both)
-keeps detailed balance; it makes the chain slower, not wrong. A bound on ΔH alone from above, or on a stretch measured
-from the trajectory's own start, would not be symmetric and would change the ensemble.
+above the bound in absolute value. The leapfrog is reversible: from (end, −p') it passes the same points in the opposite
+order and its ΔH has the opposite sign. So each of these says the same of the way back, and refusing (probability 0 for
+both) keeps detailed balance; it makes the chain slower, not wrong. A bound on ΔH alone from above, or on a stretch
+measured from the trajectory's own start, would not be symmetric and would change the ensemble.
 """
 
 from __future__ import annotations
