@@ -17,10 +17,11 @@ demo-profile: .venv/installed
 	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
 
 # one process per core, at most four: each takes the tests of whole folders
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
+# with SLOW=yes all tests, in one go
 test: .venv/installed
-	$(PYTEST) -m "not slow"
+	$(PYTEST) $(if $(SLOW),,-m "not slow")
 
 test-slow: .venv/installed
 	$(PYTEST) -m slow
