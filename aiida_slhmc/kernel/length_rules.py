@@ -106,7 +106,8 @@ class JumpRule(_Bounds):
     proposals and falls where they are refused or come back on themselves; a label costs far more than the steps to it,
     so the n of the highest J is wanted. The climb is on log n with steps of log f. It keeps walking about the best n,
     within a factor f or so, and follows it where it moves as the model improves; one unlucky epoch costs one step.
-    Where nothing moved (J or the acceptance is 0) n always becomes shorter. At a bound the climb turns round.
+    Where nothing moved (J or the acceptance is 0) n becomes shorter, and the climb begins anew from there, upwards. At
+    a bound the climb turns round.
 
     :raises ValueError: for a factor or bounds that make no sense.
     """
@@ -129,7 +130,8 @@ class JumpRule(_Bounds):
     def update(self, state: JumpState, acceptance: float, jump: float | None) -> JumpState:
         """The state after an epoch with the given *acceptance* and *jump* (Å² per atom; None counts as no movement)."""
         if not jump or acceptance == 0:
-            return JumpState(self._moved(state, -1), 0.0, -1)
+            # nothing to compare with: whatever comes next was the model's doing, and the climb begins anew
+            return JumpState(self._moved(state, -1))
         direction = state.direction
         if state.last_jump is not None and jump < state.last_jump:
             direction = -direction

@@ -97,6 +97,17 @@ def test_jump_over_epochs():
     ]
 
 
+def test_climb_begins_anew_after_an_epoch_that_did_not_move():
+    """Fails where the first steps of a model that has learnt are taken for the merit of shorter proposals."""
+    adaptation = make_rule({"rule": "jump"})
+    trajectory = START
+    lengths = []
+    for acceptance, jump in ((0.0, 0.0), (0.0, 0.0), (0.75, 0.0015), (0.9, 0.0020)):
+        trajectory = adaptation.update(trajectory, seen(acceptance=acceptance, expected_squared_jump_per_label=jump))
+        lengths.append(trajectory["n_steps"])
+    assert lengths == [15, 12, 15, 20]
+
+
 @pytest.mark.parametrize("rule", ["acceptance", "jump"])
 def test_shorter_time_step_keeps_the_length_in_time(rule):
     """Also where the acceptance is low: that came from the old time step."""
