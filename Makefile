@@ -17,11 +17,10 @@ demo-profile: .venv/installed
 	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
 
 # one process per core, at most four: each takes the tests of whole folders
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
 
-# with SLOW=yes all tests, in one go
 test: .venv/installed
-	$(PYTEST) $(if $(SLOW),,-m "not slow")
+	$(PYTEST) -m "not slow"
 
 test-slow: .venv/installed
 	$(PYTEST) -m slow

@@ -19,8 +19,6 @@ from fixtures import (  # noqa: F401
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
 
 HERE = Path(__file__).parent
-# what takes longest, in this order; begun last, it would keep one process busy and the others idle
-FIRST = ("crash", "workflows", "physical_validation")
 
 
 def pytest_collection_modifyitems(items):
@@ -29,9 +27,3 @@ def pytest_collection_modifyitems(items):
         parts = item.path.relative_to(HERE).parts
         name = "/".join(parts) if parts[0] == "physical_validation" else parts[0]
         item.add_marker(pytest.mark.xdist_group(name))
-    items.sort(key=_rank)
-
-
-def _rank(item):
-    folder = item.path.relative_to(HERE).parts[0]
-    return FIRST.index(folder) if folder in FIRST else len(FIRST)

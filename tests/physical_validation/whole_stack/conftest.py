@@ -13,12 +13,11 @@ from aiida_slhmc.worker.checkpoint import save_checkpoint
 WEAKER = 0.003
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stack(computer, python_code, vasp_code, family, tmp_path_factory):
     # with dozens of jobs at a time, asking for their states without a pause takes a core
     computer.set_minimum_job_poll_interval(1.0)
-    yield Stack(python_code, vasp_code, family, tmp_path_factory.mktemp("potentials"))
-    computer.set_minimum_job_poll_interval(0.0)
+    return Stack(python_code, vasp_code, family, tmp_path_factory.mktemp("potentials"))
 
 
 @pytest.fixture(scope="session")
