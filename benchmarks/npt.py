@@ -159,9 +159,8 @@ def acceptances(runs: dict[str, orm.WorkChainNode], walkers: dict[str, Any], n_c
     result: dict[str, Any] = {}
     for name, run in runs.items():
         summary = epoch(run, walkers, n_cycles=n_cycles, number=901).outputs.summary.get_dict()
-        keys = ("labels", "acceptance", "acceptance_interval", "sigma_mismatch", "stress_rmse_gpa")
-        result[name] = {key: summary[key] for key in keys}
-        result[name]["force_rmse_mev_per_angstrom"] = summary["force_rmse_mev_per_angstrom"]
+        errors = ("sigma_mismatch", "stress_rmse_gpa", "force_rmse_mev_per_angstrom")
+        result[name] = {key: summary[key] for key in ("labels", "acceptance", "acceptance_interval", *errors)}
     with_stress, without = (result[name]["acceptance"] for name in TRAININGS)
     result["ratio"] = with_stress / without if without else None
     # what is left of the ratio if the one is at the lower and the other at the upper end of its interval

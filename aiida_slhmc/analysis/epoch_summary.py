@@ -13,7 +13,7 @@ from aiida_slhmc.analysis.convergence import autocorrelation_time, effective_sam
 from aiida_slhmc.analysis.reliability import epoch_warnings
 from aiida_slhmc.kernel.diagnostics import creutz, predicted_acceptance
 
-__all__ = ("SERIES", "Chain", "counts", "jsonable", "series_diagnostics", "summarise")
+__all__ = ("SERIES", "Chain", "counts", "deviation", "jsonable", "known", "series_diagnostics", "summarise")
 
 Chain = dict[str, NDArray[Any]]
 # the arrays (n_cycles, n_walkers) of a chain; NaN where there is no label
@@ -50,8 +50,8 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
         ``volume`` (Å³) what :func:`series_diagnostics` gives; and ``warnings``, a list of sentences.
     """
     temperature = about["temperature"]
-    labelled = {name: _known(chain[name]) for name in SERIES}
-    sigma = {f"sigma_{name}": _deviation(labelled[name]) for name in ("delta_h", "integration", "mismatch")}
+    labelled = {name: known(chain[name]) for name in SERIES}
+    sigma = {f"sigma_{name}": deviation(labelled[name]) for name in ("delta_h", "integration", "mismatch")}
     mean, error = creutz(labelled["delta_h"], temperature)
     summary = {
         **about,
@@ -77,7 +77,7 @@ def counts(chain: Chain) -> dict[str, Any]:
     Every proposal is one of labelled, failed to be labelled, and diverged; the last two are rejections.
     """
     accepted = chain["accepted"]
-    n_labels, n_diverged = int(_known(chain["delta_h"]).size), int(chain["diverged"].sum())
+    n_labels, n_diverged = int(known(chain["delta_h"]).size), int(chain["diverged"].sum())
     # Wilson's interval is honest at 0 and 1; it takes proposals as independent
     interval = binomtest(int(accepted.sum()), accepted.size).proportion_ci(confidence_level=0.95, method="wilson")
     return {
@@ -133,11 +133,13 @@ def _jump_per_label(chain: Chain) -> float:
     return float(np.nan_to_num(chain["expected_squared_jump"]).sum()) / max(1, n_asked)
 
 
-def _known(values: NDArray[Any]) -> NDArray[Any]:
+def known(values: NDArray[Any]) -> NDArray[Any]:
+    """Those of *values* that are there, in one row: NaN stands where there is no label."""
     return values[~np.isnan(values)]
 
 
-def _deviation(values: NDArray[Any]) -> float:
+def deviation(values: NDArray[Any]) -> float:
+    """Standard deviation of a sample, NaN for fewer than two values."""
     return float(values.std(ddof=1)) if values.size > 1 else math.nan
 
 

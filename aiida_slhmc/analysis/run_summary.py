@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from aiida_slhmc.analysis.epoch_summary import Chain, counts, jsonable, series_diagnostics, summarise
+from aiida_slhmc.analysis.epoch_summary import Chain, counts, deviation, jsonable, known, series_diagnostics, summarise
 from aiida_slhmc.analysis.reliability import run_warnings
 from aiida_slhmc.kernel.diagnostics import creutz
 
@@ -41,7 +40,7 @@ def _run(chains: Sequence[tuple[Chain, dict[str, Any]]], epochs: list[dict[str, 
         return {"warnings": [f"The epochs differ in {', '.join(different)}: they were not read as one chain."]}
     names = ("accepted", "diverged", "delta_h", "energy", "volume")
     chain = {name: np.concatenate([arrays[name] for arrays, _ in chains]) for name in names}
-    delta_h = chain["delta_h"][~np.isnan(chain["delta_h"])]
+    delta_h = known(chain["delta_h"])
     temperature = epochs[0]["temperature"]
     mean, error = creutz(delta_h, temperature)
     run = {
@@ -49,7 +48,7 @@ def _run(chains: Sequence[tuple[Chain, dict[str, Any]]], epochs: list[dict[str, 
         **counts(chain),
         "creutz": mean,
         "creutz_error": error,
-        "sigma_delta_h": float(delta_h.std(ddof=1)) if delta_h.size > 1 else math.nan,
+        "sigma_delta_h": deviation(delta_h),
         **series_diagnostics("energy", chain["energy"]),
         **series_diagnostics("volume", chain["volume"]),
     }

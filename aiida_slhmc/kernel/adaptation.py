@@ -12,19 +12,10 @@ from typing import Any
 
 from aiida_slhmc.kernel.checks import check_names
 from aiida_slhmc.kernel.diagnostics import predicted_acceptance
-from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule, JumpState, LengthState
-from aiida_slhmc.kernel.timestep_rule import INTEGRATION_ACCEPTANCE, MIN_LABELS, TimestepRule
+from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule
+from aiida_slhmc.kernel.timestep_rule import MIN_LABELS, TimestepRule
 
-__all__ = (
-    "INTEGRATION_ACCEPTANCE",
-    "AcceptanceRule",
-    "Adaptation",
-    "JumpRule",
-    "JumpState",
-    "LengthState",
-    "TimestepRule",
-    "make_rule",
-)
+__all__ = ("Adaptation", "make_rule")
 
 RULES: dict[str, type[AcceptanceRule | JumpRule]] = {"acceptance": AcceptanceRule, "jump": JumpRule}
 DEFAULT_RULE = "jump"

@@ -12,9 +12,9 @@ from mace import modules
 from mace.data import AtomicData
 from mace.tools.torch_geometric.dataloader import DataLoader
 
+from aiida_slhmc.kernel.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 
-EV_PER_CUBIC_ANGSTROM_IN_GPA = 160.21766208
 _LOSSES = {
     "energy_forces": modules.WeightedEnergyForcesLoss,
     "energy_forces_stress": modules.WeightedEnergyForcesStressLoss,

@@ -6,9 +6,10 @@ Standard library only: the AiiDA process checks the options with it when a calcu
 from __future__ import annotations
 
 import difflib
-import math
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from aiida_slhmc.kernel.checks import is_number, is_whole
 
 LOSSES = ("energy_forces", "energy_forces_stress", "huber", "universal")
 STRESS_LOSSES = LOSSES[1:]
@@ -126,7 +127,7 @@ def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
 
 def _integer(name: str, value: Any, least: int) -> None:
     """Refuse what is not a whole number of at least this size (a bool is none)."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+    if not is_whole(value) or value < least:
         raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
 
 
@@ -134,7 +135,7 @@ def _number(
     name: str, value: Any, *, least: float | None = None, above: float | None = None, below: float | None = None
 ) -> None:
     """Refuse what is not a finite number in the range (a bool is none)."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+    if not is_number(value):
         raise ValueError(f"{name} must be a finite number, not {value!r}")
     if least is not None and value < least:
         raise ValueError(f"{name} must be at least {least:g}, not {value!r}")

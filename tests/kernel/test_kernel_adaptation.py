@@ -4,7 +4,9 @@ import math
 
 import pytest
 
-from aiida_slhmc.kernel.adaptation import AcceptanceRule, JumpRule, TimestepRule, make_rule
+from aiida_slhmc.kernel.adaptation import make_rule
+from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule
+from aiida_slhmc.kernel.timestep_rule import TimestepRule
 from aiida_slhmc.kernel.units import thermal_energy
 
 KT = thermal_energy(300.0)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from aiida_slhmc.kernel.adaptation import AcceptanceRule, JumpRule, JumpState, LengthState
+from aiida_slhmc.kernel.length_rules import AcceptanceRule, JumpRule, JumpState, LengthState
 
 RULE = AcceptanceRule(target_acceptance=0.65, rate=1.0, n_steps_min=5, n_steps_max=200)
 JUMP = JumpRule(factor=1.3, n_steps_min=5, n_steps_max=200)

@@ -1,4 +1,11 @@
-"""What is asked of every run through the whole stack: its labels and the model's numbers, and means of χ² samples."""
+"""What is asked of every run through the whole stack: its labels and the model's numbers, and means of χ² samples.
+
+The sampler's exact laws once more, through the whole stack: AiiDA, MACE's job, POSCAR, vasprun.xml, the decision.
+The stand-in for VASP evaluates the formulas that ``stack_systems`` writes down independently. Sites are interleaved, so
+that POSCAR's order is another one, and cells are triclinic in general directions. Walkers start with exact draws from
+the target's ensemble: no cycle is spent on a burn-in, and each walker has the exact law at every cycle if the stack is
+right.
+"""
 
 import numpy as np
 import torch

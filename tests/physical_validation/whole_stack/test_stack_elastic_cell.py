@@ -1,11 +1,4 @@
-"""An elastic cell in NPT with all six strains; above all, the sign, unit and axes of the stress.
-
-The sampler's exact laws once more, through the whole stack: AiiDA, MACE's job, POSCAR, vasprun.xml, the decision.
-The stand-in for VASP evaluates the formulas that ``stack_systems`` writes down independently. Sites are interleaved, so
-that POSCAR's order is another one, and cells are triclinic in general directions. Walkers start with exact draws from
-the target's ensemble: no cycle is spent on a burn-in, and each walker has the exact law at every cycle if the stack is
-right.
-"""
+"""An elastic cell in NPT with all six strains; above all, the sign, unit and axes of the stress."""
 
 from types import SimpleNamespace
 
