@@ -22,7 +22,7 @@ class ConfigurationData(orm.Data):
 
     Arrays are kept bit for bit in one file (AiiDA rounds attributes to 14 digits); what people filter by is in the
     attributes: ``formula``, ``species``, ``n_atoms``, ``volume``, ``labelled``, ``energy``, ``max_force``,
-    ``functional``, ``engine``, ``stand_in``, and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is
+    ``functional``, ``engine``, ``stand_in``, ``recovery``, ``scf_iterations``, and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is
     the one that the forces derive from (VASP's free energy), in eV; forces are in eV/Å; stress in eV/Å³, positive under
     tension.
     """
@@ -45,7 +45,8 @@ class ConfigurationData(orm.Data):
 
         :param numbers: (n_atoms,) atomic numbers; *positions* (n_atoms, 3) and *cell* (3, 3; rows are vectors) in Å.
         :param label: ``energy`` (eV), ``forces`` (n_atoms, 3), ``stress`` (3, 3) or None, ``functional``,
-            ``engine``, ``stand_in`` (True where the engine only plays the part of one).
+            ``engine``, ``stand_in`` (True where the engine only plays the part of one); optional are ``recovery``
+            (settings that a recovery had to change, {} for none) and ``scf_iterations``.
         :param tags: the configuration's place in a run.
         :param unlabelled_reason: why a label was tried and is not there.
         :raises ValueError: if shapes disagree or a label is not finite.
@@ -66,6 +67,7 @@ class ConfigurationData(orm.Data):
         _check(arrays)
         if label is not None:
             attributes |= {key: label[key] for key in ("functional", "engine", "stand_in")}
+            attributes |= {"recovery": label.get("recovery", {}), "scf_iterations": label.get("scf_iterations")}
             attributes["energy"] = float(arrays["energy"])
             attributes["max_force"] = float(np.linalg.norm(arrays["forces"], axis=1).max())
         atoms = Atoms(numbers=arrays["numbers"], cell=arrays["cell"], pbc=True)

@@ -17,9 +17,11 @@ ENTRY_POINT_GROUP = "aiida_slhmc.targets"
 class Target(ABC):
     """An adapter: which work chain labels a structure, and how its inputs are made from a protocol.
 
-    The work chain takes ``structure`` and the nodes that :meth:`get_inputs` returns, and has one output ``label``, a
-    labelled ConfigurationData. Where it ends with an exit code instead, the configuration has no label.
-    Register the class in the entry-point group ``aiida_slhmc.targets``.
+    The work chain takes ``structure`` and the nodes that :meth:`get_inputs` returns, and has an output ``label``, a
+    labelled ConfigurationData. Where it ends with an exit code instead, the configuration has no label. If it has an
+    input ``restart_folder``, it gets there the output ``remote_folder`` of the label that the configuration comes from.
+    ``LabelWorkChain`` is a base class with all of that. Register the class in the entry-point group
+    ``aiida_slhmc.targets``.
     """
 
     name: ClassVar[str]
@@ -53,9 +55,15 @@ def target_names() -> list[str]:
 def load_target(name: str) -> type[Target]:
     """The adapter called *name*.
 
-    :raises ValueError: if no installed package provides it.
+    :raises ValueError: if no installed package provides it, or a package that it needs is not installed.
     """
     found = entry_points(group=ENTRY_POINT_GROUP, name=name)
     if not found:
         raise ValueError(f"there is no target '{name}'; installed: {', '.join(target_names())}")
-    return next(iter(found)).load()
+    try:
+        return next(iter(found)).load()
+    except ModuleNotFoundError as error:
+        extra = name.replace("_", "-")
+        raise ValueError(
+            f"the target '{name}' needs the package '{error.name}': pip install 'aiida-slhmc[{extra}]'"
+        ) from error
