@@ -22,9 +22,9 @@ class ConfigurationData(orm.Data):
 
     Arrays are kept bit for bit in one file (AiiDA rounds attributes to 14 digits); what people filter by is in the
     attributes: ``formula``, ``species``, ``n_atoms``, ``volume``, ``labelled``, ``energy``, ``max_force``,
-    ``functional``, ``engine``, ``stand_in``, ``recovery``, ``scf_iterations``, and the tags ``epoch``, ``cycle``, ``walker``, ``role``. The energy is
-    the one that the forces derive from (VASP's free energy), in eV; forces are in eV/Å; stress in eV/Å³, positive under
-    tension.
+    ``functional``, ``engine``, ``stand_in``, ``recovery``, ``scf_iterations``, and the tags ``epoch``, ``cycle``,
+    ``walker``, ``role``. The energy is the one that the forces derive from (VASP's free energy), in eV; forces are in
+    eV/Å; stress in eV/Å³, positive under tension.
     """
 
     FILENAME = "configuration.npz"
