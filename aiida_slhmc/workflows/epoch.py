@@ -17,16 +17,11 @@ from aiida_slhmc.calculations.epoch import (
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
 from aiida_slhmc.calculations.metropolis import metropolis
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
+from aiida_slhmc.workflows.epoch_ports import define_inputs, define_outputs
 from aiida_slhmc.workflows.outcomes import result_of
-from aiida_slhmc.workflows.validators import (
-    validate_adaptation,
-    validate_epoch_inputs,
-    validate_positive,
-    validate_target,
-)
+from aiida_slhmc.workflows.remote_folders import clean, restart_folder_of, start_from, superseded
 
 __all__ = ("EpochWorkChain",)
 
@@ -41,85 +36,22 @@ class EpochWorkChain(WorkChain):
     NPT ensemble. On its own, with many cycles, this is the production reference sampler. A walker whose trajectory
     diverges stays where it is for that cycle and costs no label. An epoch that ends early, but after a decision, has
     the same outputs as one that is complete, for the cycles that were decided.
+
+    Where the engine can, the self-consistency of an end point starts from the density of the state that its trajectory
+    started from. Only those densities stay on the computer, one for each walker.
     """
 
     @classmethod
     def define(cls, spec: Any) -> None:
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(
-            MaceProposalCalculation, include=("model", "parameters", "trajectory", "reference_structure")
-        )
-        spec.input_namespace(
-            "walkers", valid_type=ConfigurationData, dynamic=True, help="Labelled states: walker_0, walker_1, …"
-        )
-        spec.input(
-            "n_cycles",
-            valid_type=orm.Int,
-            validator=validate_positive,
-            help="Cycles; each costs K labels, or fewer where trajectories diverge.",
-        )
-        spec.input("epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number that keys the random streams.")
-        spec.input(
-            "max_failed_labels",
-            valid_type=orm.Int,
-            default=lambda: orm.Int(4),
-            validator=validate_positive,
-            help="Stop after this many labels in a row have failed; each failure counts as a rejection. "
-            "Trajectories that diverge are rejections, too, but ask for no label and are not counted here.",
-        )
-        spec.input(
-            "adaptation",
-            valid_type=orm.Dict,
-            required=False,
-            validator=validate_adaptation,
-            help="Rule that chooses the next epoch's trajectory from this one, see kernel/adaptation.py.",
-        )
-        spec.input("proposal.code", valid_type=orm.AbstractCode, help="Python with mace-torch on the compute node.")
-        spec.input("proposal.options", valid_type=orm.Dict, required=False, help="metadata.options of the proposals.")
-        spec.input_namespace("target", dynamic=True, help="Inputs of the target's label work chain, see its adapter.")
-        spec.inputs["target"].validator = validate_target
-        spec.input("target.engine", valid_type=orm.Str, help="Name of the target, for example 'vasp'.")
-        spec.inputs.validator = validate_epoch_inputs
+        define_inputs(spec)
         spec.outline(
             cls.setup,
             while_(cls.has_cycles_left)(cls.propose, cls.label, cls.decide),
             cls.finish,
         )
-        spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
-        spec.output("dataset", valid_type=DatasetData, required=False, help="All labels of the epoch.")
-        spec.output("chain", valid_type=orm.ArrayData, help="Energies, volumes and ΔH by cycle and walker.")
-        spec.output("summary", valid_type=orm.Dict, help="Diagnostics, see summarise_epoch.")
-        spec.output(
-            "next_trajectory",
-            valid_type=orm.Dict,
-            required=False,
-            help="With `adaptation`: `n_steps` and `timestep` for a next epoch, and the `reason` for them.",
-        )
-        spec.exit_code(
-            401,
-            "ERROR_PROPOSAL_FAILED",
-            message="The proposal of cycle {cycle} failed: {reason} (`verdi process report {pk}`). "
-            "What the cycles before it decided is in the outputs.",
-        )
-        spec.exit_code(
-            402,
-            "ERROR_TOO_MANY_FAILED_LABELS",
-            message="{count} labels in a row failed, the last with: {reason}. The labels so far are in the outputs; "
-            "look at the target's settings, then restart.",
-        )
-        spec.exit_code(
-            404,
-            "ERROR_ALL_DIVERGED",
-            message="All trajectories of {count} cycles in a row diverged, the last with: {reason}. "
-            "The labels so far are in the outputs.",
-        )
-        spec.exit_code(
-            403,
-            "ERROR_DECISION_FAILED",
-            message="The decision of cycle {cycle} failed: {reason}. "
-            "What the cycles before it decided is in the outputs.",
-        )
+        define_outputs(spec)
 
     def setup(self) -> None:
         """Start from the given walkers. The context holds numbers and uuids, as many as there are walkers."""
@@ -127,6 +59,9 @@ class EpochWorkChain(WorkChain):
         self.ctx.failed_in_a_row = 0
         self.ctx.diverged_in_a_row = 0
         self.ctx.states = [node.uuid for _, node in sorted_walkers(self.inputs.walkers)]
+        folders = self.inputs.get("restart_folders", {})
+        names = [f"walker_{k}" for k in range(len(self.ctx.states))]
+        self.ctx.restart_folders = [folders[name].uuid if name in folders else None for name in names]
 
     def has_cycles_left(self) -> bool:
         """Whether the epoch goes on."""
@@ -162,7 +97,8 @@ class EpochWorkChain(WorkChain):
         for name, message in proposal.outputs.proposals.base.attributes.get("divergences").items():
             self.report(f"cycle {self.ctx.cycle}, {name}: diverged, counted as a rejection: {message}")
         for k, structure in self._end_points():
-            child = launch_once(self, process, self._name("label", k), inputs | {"structure": structure})
+            start = start_from(process, self.ctx.restart_folders[k])
+            child = launch_once(self, process, self._name("label", k), inputs | start | {"structure": structure})
             self.to_context(**{f"label_{k}": child})
         return None
 
@@ -178,8 +114,7 @@ class EpochWorkChain(WorkChain):
         if not node.is_finished_ok:
             self._finish_if_decided()
             return self.exit_codes.ERROR_DECISION_FAILED.format(cycle=self.ctx.cycle, reason=failure_reason(node))
-        accepted = node.outputs.result["accepted"]
-        self.ctx.states = [labels[k].uuid if accepted[k] else uuid for k, uuid in enumerate(self.ctx.states)]
+        self._move([k for k in labels if node.outputs.result["accepted"][k]], labels)
         self.ctx.cycle += 1
         return self._stop_after_failures(list(labels.values())) or self._stop_after_divergences(not labels)
 
@@ -196,9 +131,24 @@ class EpochWorkChain(WorkChain):
         for warning in summary["warnings"]:
             self.report(f"epoch {self.inputs.epoch.value}: {warning}")
         outputs |= {f"walkers.walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)}
+        densities = enumerate(self.ctx.restart_folders)
+        outputs |= {f"restart_folders.walker_{k}": orm.load_node(uuid) for k, uuid in densities if uuid is not None}
         # all or nothing: a restart takes an epoch that has a chain for one that has the rest, too
         for name, node in outputs.items():
             self.out(name, node)
+
+    def _move(self, accepted: list[int], labels: dict[int, ConfigurationData]) -> None:
+        """Let the *accepted* walkers stand at their end points, and remove the folders that nothing starts from."""
+        states, folders = list(self.ctx.states), list(self.ctx.restart_folders)
+        for k in accepted:
+            states[k] = labels[k].uuid
+            folders[k] = restart_folder_of(self.ctx[f"label_{k}"])
+        self.ctx.states, self.ctx.restart_folders = states, folders
+        if self.inputs.clean_workdir.value:
+            jobs = [self.ctx.proposal, *(self.ctx[f"label_{k}"] for k in labels)]
+            problem = clean(superseded(jobs, folders))
+            if problem:
+                self.report(f"cycle {self.ctx.cycle}: {problem}")
 
     def _finish_if_decided(self) -> None:
         """Before an early end: what was decided is not lost."""

@@ -84,6 +84,8 @@ def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.Proc
     blocks += [child.outputs.dataset for child in epochs.values() if "dataset" in child.outputs]
     last = list(epochs.values())[-1]
     builder.walkers = dict(last.outputs.walkers.items())
+    if "restart_folders" in last.outputs:
+        builder.restart_folders = dict(last.outputs.restart_folders.items())
     builder.chains = dict(builder.chains) | {name: child.outputs.chain for name, child in epochs.items()}
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
     for model in filter(None, models):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from aiida import orm
 from aiida.engine import ExitCode, WorkChain, if_, while_
@@ -10,19 +10,13 @@ from aiida.engine import ExitCode, WorkChain, if_, while_
 from aiida_slhmc.calculations.history import summarise_run
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import sorted_walkers
-from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.data.dataset import DatasetData
-from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
 from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, result_of, usable_model
-from aiida_slhmc.workflows.validators import (
-    validate_convergence,
-    validate_positive,
-    validate_slhmc_inputs,
-)
+from aiida_slhmc.workflows.remote_folders import clean, restart_folder_of, superseded
+from aiida_slhmc.workflows.slhmc_ports import define_inputs, define_outputs
 
 __all__ = ("SlhmcWorkChain",)
 
@@ -39,44 +33,7 @@ class SlhmcWorkChain(WorkChain):
     def define(cls, spec: Any) -> None:
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
-        spec.expose_inputs(EpochWorkChain, exclude=("walkers", "epoch"))
-        spec.input("structure", valid_type=orm.StructureData, required=False, help="Where all walkers start.")
-        spec.input(
-            "n_walkers", valid_type=orm.Int, required=False, validator=validate_positive, help="K, with structure."
-        )
-        spec.input_namespace(
-            "walkers",
-            valid_type=ConfigurationData,
-            dynamic=True,
-            required=False,
-            help="Labelled states to start from instead, as an earlier run left them.",
-        )
-        spec.input_namespace(
-            "datasets", valid_type=DatasetData, dynamic=True, required=False, help="Blocks of an earlier run."
-        )
-        spec.input_namespace(
-            "chains", valid_type=orm.ArrayData, dynamic=True, required=False, help="Those of an earlier run's epochs."
-        )
-        spec.input(
-            "first_epoch", valid_type=orm.Int, default=lambda: orm.Int(0), help="Number of the first epoch (restarts)."
-        )
-        spec.input(
-            "label_budget", valid_type=orm.Int, validator=validate_positive, help="Stop when this many are spent."
-        )
-        spec.input(
-            "convergence",
-            valid_type=orm.Dict,
-            required=False,
-            validator=validate_convergence,
-            help="Stop earlier, when an epoch's forward force RMSE is below `force_rmse_mev_per_angstrom` and its "
-            "acceptance above `acceptance`.",
-        )
-        spec.inputs["adaptation"].required = True
-        spec.expose_inputs(MaceFineTuneCalculation, namespace="fine_tune", include=("code", "parameters"))
-        spec.input(
-            "fine_tune.options", valid_type=orm.Dict, required=False, help="metadata.options of the fine-tunings."
-        )
-        spec.inputs.validator = validate_slhmc_inputs
+        define_inputs(spec)
         spec.outline(
             cls.setup,
             if_(cls.has_to_label_start)(cls.label_start, cls.inspect_start),
@@ -88,21 +45,7 @@ class SlhmcWorkChain(WorkChain):
             if_(cls.has_new_labels)(cls.fine_tune, cls.inspect_fine_tune),
             cls.finish,
         )
-        spec.output("model", valid_type=MaceModelData, help="The last model that was accepted for use.")
-        spec.output_namespace("walkers", valid_type=ConfigurationData, dynamic=True, help="The walkers' last states.")
-        spec.output_namespace("datasets", valid_type=DatasetData, dynamic=True, help="All blocks, old and new.")
-        spec.output("trajectory", valid_type=orm.Dict, help="The trajectory for a next epoch.")
-        spec.output(
-            "history",
-            valid_type=orm.Dict,
-            required=False,
-            help="The epochs' summaries, an earlier run's included, and diagnostics of them all, see summarise_run.",
-        )
-        spec.exit_code(
-            401, "ERROR_START_NOT_LABELLED", message="The starting structure has no label: {reason}. Check the target."
-        )
-        spec.exit_code(402, "ERROR_EPOCH_FAILED", message="Epoch {epoch} failed: {reason} {advice}")
-        spec.exit_code(403, "ERROR_FINE_TUNE_FAILED", message="The fine-tuning before epoch {epoch} failed: {reason}")
+        define_outputs(spec)
 
     @classmethod
     def get_builder_from_protocol(cls, **options: Any) -> Any:
@@ -118,6 +61,7 @@ class SlhmcWorkChain(WorkChain):
         self.ctx.model = self.inputs.model.uuid
         self.ctx.trajectory = self.inputs.trajectory.uuid
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(self.inputs.get("walkers", {}))]
+        self.ctx.restart_folders = {name: node.uuid for name, node in self.inputs.get("restart_folders", {}).items()}
         self.ctx.blocks = [node.uuid for _, node in sorted(self.inputs.get("datasets", {}).items())]
 
     def has_to_label_start(self) -> bool:
@@ -136,6 +80,9 @@ class SlhmcWorkChain(WorkChain):
         if not self.ctx.start.is_finished_ok:
             return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=failure_reason(self.ctx.start))
         self.ctx.walkers = [self.ctx.start.outputs.label.uuid] * self.inputs.n_walkers.value
+        folder = restart_folder_of(self.ctx.start)
+        if folder is not None:
+            self.ctx.restart_folders = {f"walker_{k}": folder for k in range(len(self.ctx.walkers))}
         return None
 
     def is_to_go_on(self) -> bool:
@@ -176,6 +123,7 @@ class SlhmcWorkChain(WorkChain):
         """Use the new model, or go on with its parent where training was no gain."""
         training = self.ctx.training
         codes = MaceFineTuneCalculation.exit_codes
+        self._clean(superseded([training], kept=[]))
         model = usable_model(training)
         if model is not None:
             self.ctx.model = model.uuid
@@ -194,6 +142,7 @@ class SlhmcWorkChain(WorkChain):
             "trajectory": orm.load_node(self.ctx.trajectory),
             "epoch": orm.Int(self.ctx.epoch),
             "walkers": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.walkers)},
+            "restart_folders": {name: orm.load_node(uuid) for name, uuid in self.ctx.restart_folders.items()},
         }
         if self.inputs.parameters.get("ensemble") == "npt" and "reference_structure" not in self.inputs:
             inputs["reference_structure"] = self.inputs.structure
@@ -207,6 +156,7 @@ class SlhmcWorkChain(WorkChain):
             return self.exit_codes.ERROR_EPOCH_FAILED.format(epoch=self.ctx.epoch, reason=reason, advice=advice)
         summary = epoch.outputs.summary
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(epoch.outputs.walkers)]
+        self._take_over_folders(epoch)
         if "dataset" in epoch.outputs:
             self.ctx.blocks = [*self.ctx.blocks, epoch.outputs.dataset.uuid]
         self.ctx.labels += summary["labels"] + summary["failed_labels"]
@@ -222,6 +172,8 @@ class SlhmcWorkChain(WorkChain):
         self.out("trajectory", orm.load_node(self.ctx.trajectory))
         for k, uuid in enumerate(self.ctx.walkers):
             self.out(f"walkers.walker_{k}", orm.load_node(uuid))
+        for name, uuid in self.ctx.restart_folders.items():
+            self.out(f"restart_folders.{name}", orm.load_node(uuid))
         for i, uuid in enumerate(self.ctx.blocks):
             self.out(f"datasets.block_{i:04d}", orm.load_node(uuid))
         chains = dict(self.inputs.get("chains", {}))
@@ -231,6 +183,20 @@ class SlhmcWorkChain(WorkChain):
             for warning in history["run"]["warnings"]:
                 self.report(f"whole run: {warning}")
             self.out("history", history)
+
+    def _take_over_folders(self, epoch: orm.WorkChainNode) -> None:
+        """Keep the folders with the densities of the walkers, and remove this run's former ones."""
+        before, given = set(self.ctx.restart_folders.values()), self.inputs.get("restart_folders", {}).values()
+        kept = epoch.outputs.restart_folders.items() if "restart_folders" in epoch.outputs else []
+        self.ctx.restart_folders = {name: node.uuid for name, node in kept}
+        # the given ones belong to another run
+        left = before - set(self.ctx.restart_folders.values()) - {node.uuid for node in given}
+        self._clean([cast(orm.RemoteData, orm.load_node(uuid)) for uuid in left])
+
+    def _clean(self, folders: list[orm.RemoteData]) -> None:
+        problem = clean(folders) if self.inputs.clean_workdir.value else None
+        if problem:
+            self.report(problem)
 
     def _has_converged(self, summary: orm.Dict) -> bool:
         if "convergence" not in self.inputs:

@@ -11,6 +11,7 @@ from aiida_slhmc.calculations.mace_proposal import check_reference, check_walker
 from aiida_slhmc.calculations.worker_calculation import missing_elements
 from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.targets.base import load_target
+from aiida_slhmc.workflows.remote_folders import check_restart_folders
 
 __all__ = (
     "validate_adaptation",
@@ -40,11 +41,11 @@ def validate_target(inputs: Any, namespace: Any) -> str | None:
         return str(error)
     ports = process.spec().inputs
     given = {name: value for name, value in inputs.items() if name != "engine"}
-    unknown = sorted(set(given) - set(ports))
+    unknown = sorted(set(given) - (set(ports) - {"structure", "restart_folder"}))
     if unknown:
         return f"the target '{inputs['engine'].value}' has no input {', '.join(unknown)}"
     for name, port in ports.items():
-        if name in ("structure", "metadata"):
+        if name in ("structure", "restart_folder", "metadata"):
             continue
         message = port.validate(given.get(name, _default(port)), (name,))
         if message is not None:
@@ -66,6 +67,7 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
         or _check_target_elements(inputs["target"], elements)
         or _check_streams(inputs, walkers)
         or _check_bounds(inputs)
+        or check_restart_folders(inputs, len(walkers))
     )
 
 
@@ -163,6 +165,8 @@ def _check_start(inputs: Any, structure: orm.StructureData) -> str | None:
         return (
             "give `reference_structure` with `walkers` only: a run measures strains from the structure it starts with"
         )
+    if inputs.get("restart_folders"):
+        return "give `restart_folders` with `walkers` only: they hold the densities of the walkers' states"
     kinds = sorted(kind.name for kind in structure.kinds if kind.name != kind.symbol)
     if kinds:
         return f"kinds must be called like their elements, not {', '.join(kinds)}: proposals know elements only"

@@ -80,11 +80,12 @@ def test_replay_is_bit_for_bit_and_the_context_small(first_epoch, epoch_builder)
         "failed_in_a_row",
         "diverged_in_a_row",
         "states",
+        "restart_folders",
         "proposal",
         "label_0",
         "label_1",
     }
-    assert len(process.ctx.states) == 2
+    assert len(process.ctx.states) == len(process.ctx.restart_folders) == 2
 
 
 def test_failed_label_is_a_rejection(first_epoch, epoch_builder) -> None:
