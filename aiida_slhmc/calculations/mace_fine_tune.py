@@ -7,7 +7,7 @@ from typing import Any
 from aiida import orm
 from aiida.common.folders import Folder
 
-from aiida_slhmc.calculations.worker_calculation import WorkerCalculation, missing_elements
+from aiida_slhmc.calculations.worker_calculation import MaceCalculation, missing_elements
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
@@ -15,7 +15,7 @@ from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 __all__ = ("MaceFineTuneCalculation",)
 
 
-class MaceFineTuneCalculation(WorkerCalculation):
+class MaceFineTuneCalculation(MaceCalculation):
     """Fine-tunes on a list of blocks; which configurations validate is decided by their content, for life."""
 
     WORKER_MODULE = "fine_tune"

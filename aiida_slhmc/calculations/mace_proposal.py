@@ -12,7 +12,7 @@ from aiida.common.folders import Folder
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
-from aiida_slhmc.calculations.worker_calculation import WorkerCalculation, missing_elements
+from aiida_slhmc.calculations.worker_calculation import MaceCalculation, missing_elements
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.kernel.ensembles import make_ensemble
 from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
@@ -31,7 +31,7 @@ __all__ = (
 ADAPTATION_KEYS = {"state", "rule", "reason"}
 
 
-class MaceProposalCalculation(WorkerCalculation):
+class MaceProposalCalculation(MaceCalculation):
     """Draws momenta for every walker and integrates n steps of leapfrog with the forces of the model."""
 
     WORKER_MODULE = "propose"

@@ -16,7 +16,7 @@ import aiida_slhmc
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.worker.job import PARAMETERS_FILE, RESULT_FILE
 
-__all__ = ("WorkerCalculation",)
+__all__ = ("MaceCalculation", "WorkerCalculation")
 
 # threads: one, see the worker; malloc: keep freed blocks, which makes MACE on a CPU up to three times faster
 ENVIRONMENT = {
@@ -31,12 +31,14 @@ ENVIRONMENT = {
 class WorkerCalculation(CalcJob):
     """A job that runs ``python -m aiida_slhmc.worker.<module>``.
 
-    The code is a Python interpreter that has mace-torch. The worker's and the kernel's source files travel with the
-    job and stay in its repository: nothing of this package has to be installed there, and the code that ran is on
-    record.
+    The code is a Python interpreter that has what the worker needs. The worker's and the kernel's source files travel
+    with the job and stay in its repository: nothing of this package has to be installed there, and the code that ran is
+    on record.
     """
 
     WORKER_MODULE = ""
+    # what the interpreter has to have, in the words of the exit code for a worker that did not start
+    PACKAGES = ""
     RESULT_FILE = RESULT_FILE
     OUTPUT_FILE = ""
 
@@ -44,12 +46,11 @@ class WorkerCalculation(CalcJob):
     def define(cls, spec: Any) -> None:
         """Inputs, options and the exit codes that every worker can end with."""
         super().define(spec)
-        spec.input("model", valid_type=MaceModelData, help="The MACE checkpoint.")
         spec.inputs["code"].required = True
         spec.inputs["metadata"]["options"]["resources"].default = lambda: {"num_machines": 1, "tot_num_mpiprocs": 1}
         spec.inputs["metadata"]["options"]["environment_variables"].default = lambda: dict(ENVIRONMENT)
         spec.inputs["metadata"]["options"]["withmpi"].default = False
-        spec.exit_code(300, "ERROR_NO_RESULT", invalidates_cache=True, message=_NO_RESULT)
+        spec.exit_code(300, "ERROR_NO_RESULT", invalidates_cache=True, message=_NO_RESULT + cls.PACKAGES + ".")
         spec.exit_code(
             301,
             "ERROR_OUTPUT_INCOMPLETE",
@@ -93,16 +94,35 @@ class WorkerCalculation(CalcJob):
         code_info.stderr_name = "worker.err"
         calc_info = CalcInfo()
         calc_info.codes_info = [code_info]
-        model = self.inputs.model
-        calc_info.local_copy_list = [(model.uuid, model.FILENAME, "model.safetensors"), *self.write_files(folder)]
+        calc_info.local_copy_list = self.write_files(folder)
         calc_info.retrieve_list = [self.RESULT_FILE, "worker.out", "worker.err"]
         calc_info.retrieve_temporary_list = [self.OUTPUT_FILE]
         return calc_info
 
 
+class MaceCalculation(WorkerCalculation):
+    """A worker's job that needs a MACE model."""
+
+    PACKAGES = "mace-torch and safetensors"
+
+    @classmethod
+    def define(cls, spec: Any) -> None:
+        """The model."""
+        super().define(spec)
+        spec.input("model", valid_type=MaceModelData, help="The MACE checkpoint.")
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Copy the checkpoint, too."""
+        calc_info = super().prepare_for_submission(folder)
+        model = self.inputs.model
+        others = calc_info.local_copy_list or []
+        calc_info.local_copy_list = [(model.uuid, model.FILENAME, "model.safetensors"), *others]
+        return calc_info
+
+
 _NO_RESULT = (
-    "The worker left no result: {reason}. See `verdi calcjob outputcat PK worker.err`; the code"
-    " must be a Python interpreter with mace-torch and safetensors."
+    "The worker left no result: {reason}. See `verdi calcjob outputcat PK worker.err`; the code must be a Python"
+    " interpreter with "
 )
 
 
