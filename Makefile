@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_HOME := $(CURDIR)/.aiida-demo
 DEMO := AIIDA_PATH=$(DEMO_HOME)
 
-.PHONY: demo demo-profile test test-slow validate lint bench npt clean
+.PHONY: demo demo-profile test test-slow test-all engines validate lint bench npt clean
 
 demo: demo-profile
 	$(DEMO) $(BIN)/python examples/demo.py
@@ -16,14 +16,25 @@ demo-profile: .venv/installed
 	@$(DEMO) $(BIN)/verdi -p demo config set runner.poll.interval 1 >/dev/null 2>&1
 	@$(DEMO) $(BIN)/verdi -p demo run examples/setup_demo.py
 
-# one process per core, at most four: each takes the tests of whole folders
-PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+# one process per core, at most four: each takes the tests of whole folders, in the order of tests/conftest.py
+PYTEST := $(BIN)/pytest --numprocesses auto --maxprocesses 4 --dist loadgroup --no-loadscope-reorder
 
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 
 test-slow: .venv/installed
 	$(PYTEST) -m slow
+
+# both, with what they share made once
+test-all: .venv/installed
+	$(PYTEST)
+
+# free DFT engines for the tests and examples that run them; a test without its engine is skipped and says so
+engines:
+	@if command -v pw.x; then true; \
+	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -q && apt-get install -q -y quantum-espresso quantum-espresso-data; \
+	else echo "Quantum ESPRESSO (pw.x) is missing: sudo apt-get install quantum-espresso quantum-espresso-data"; fi
 
 # the sampler against exact distributions: a table with the negative controls, and figures
 validate: .venv/installed

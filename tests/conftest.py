@@ -21,9 +21,18 @@ pytest_plugins = ["aiida.tools.pytest_fixtures"]
 HERE = Path(__file__).parent
 
 
+# begun first, the longest first, so that none of them keeps one core busy alone in the end
+LONGEST = ("crash", "workflows", "physical_validation/whole_stack", "engines", "worker", "targets")
+
+
 def pytest_collection_modifyitems(items):
     """Tests of one folder share expensive fixtures, so they go to one process; those of the validation share none."""
     for item in items:
-        parts = item.path.relative_to(HERE).parts
-        name = "/".join(parts) if parts[0] == "physical_validation" else parts[0]
-        item.add_marker(pytest.mark.xdist_group(name))
+        item.add_marker(pytest.mark.xdist_group(group_of(item)))
+    items.sort(key=lambda item: [not group_of(item).startswith(name) for name in LONGEST])
+
+
+def group_of(item):
+    """Name of the tests that go to one process with this one."""
+    parts = item.path.relative_to(HERE).parts
+    return "/".join(parts) if parts[0] == "physical_validation" else parts[0]
