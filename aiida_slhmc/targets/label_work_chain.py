@@ -24,7 +24,8 @@ class LabelWorkChain(BaseRestartWorkChain):
     A subclass sets ``_process_class``, exposes the inputs of that calculation in ``define`` and implements
     :meth:`make_label`. Where the engine can start from an earlier density, it sets ``RESTART_PORT`` and
     :meth:`keeps_density`; where the self-consistency may fail to converge, ``NOT_CONVERGED``,
-    ``CONVERGENCE_RECOVERIES`` and :meth:`change_settings`.
+    ``CONVERGENCE_RECOVERIES`` and :meth:`change_settings` (or what decides from them: :meth:`is_not_converged`,
+    :meth:`convergence_recoveries`).
 
     What a recovery changed is on the label, as its attribute ``recovery``.
     """
@@ -90,9 +91,22 @@ class LabelWorkChain(BaseRestartWorkChain):
         """The calculation's ``parameters`` with *changes* (one of ``CONVERGENCE_RECOVERIES``)."""
         raise NotImplementedError
 
+    def is_not_converged(self, node: orm.CalcJobNode) -> bool:
+        """Whether *node* failed in a way that another way to the ground state may cure."""
+        return node.exit_status in self.NOT_CONVERGED
+
+    def convergence_recoveries(self) -> tuple[dict[str, Any], ...]:
+        """The ways to the ground state that are left to try, in their order."""
+        return self.CONVERGENCE_RECOVERIES
+
     def keeps_density(self) -> bool:
         """Whether the calculation leaves a density or orbitals that a next one may start from."""
         return self.RESTART_PORT is not None
+
+    def start_from_atoms(self) -> None:
+        """Start the next calculation from the density of the atoms, and have it on record if that is a change."""
+        if self.RESTART_PORT is not None and self.ctx.inputs.pop(self.RESTART_PORT, None) is not None:
+            self.ctx.recovery = self.ctx.recovery | {"starting_density": "atomic"}
 
     def setup(self) -> None:
         """Prepare the inputs of the first calculation."""
@@ -120,20 +134,25 @@ class LabelWorkChain(BaseRestartWorkChain):
         if not node.is_excepted:
             return super().inspect_process()
         report = self.handle_failure(node)
-        return report.exit_code if report and report.exit_code.status else None
+        if report and report.exit_code.status:
+            return report.exit_code
+        if self.ctx.iteration >= self.inputs.max_iterations.value:
+            return self.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED
+        return None
 
     @process_handler(priority=100)
     def handle_not_converged(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
         """Take the next way to the ground state."""
-        if node.exit_status not in self.NOT_CONVERGED:
+        if not self.is_not_converged(node):
             return None
-        if self.ctx.recoveries >= len(self.CONVERGENCE_RECOVERIES):
+        ways = self.convergence_recoveries()
+        if self.ctx.recoveries >= len(ways):
             return ProcessHandlerReport(True, self.exit_codes.ERROR_NOT_CONVERGED)
-        changes = self.CONVERGENCE_RECOVERIES[self.ctx.recoveries]
+        changes = ways[self.ctx.recoveries]
         self.ctx.recoveries += 1
         self.report(f"{node.process_label}<{node.pk}> did not converge; trying {changes}")
         self.ctx.inputs.parameters = self.change_settings(changes)
-        self._start_from_atoms()
+        self.start_from_atoms()
         self.ctx.recovery = self.ctx.recovery | changes
         return ProcessHandlerReport(True)
 
@@ -148,7 +167,7 @@ class LabelWorkChain(BaseRestartWorkChain):
         if self.ctx.repeated:
             return ProcessHandlerReport(True, self.exit_codes.ERROR_CALCULATION_FAILED.format(reason=what.strip()))
         self.ctx.repeated = True
-        self._start_from_atoms()
+        self.start_from_atoms()
         self.report(f"{node.process_label}<{node.pk}> failed: {what.strip()}; repeating it once")
         return ProcessHandlerReport(True)
 
@@ -164,8 +183,3 @@ class LabelWorkChain(BaseRestartWorkChain):
         if self.keeps_density():
             self.out("remote_folder", node.outputs.remote_folder)
         return None
-
-    def _start_from_atoms(self) -> None:
-        """Start the next calculation from the density of the atoms, and have it on record if that is a change."""
-        if self.RESTART_PORT is not None and self.ctx.inputs.pop(self.RESTART_PORT, None) is not None:
-            self.ctx.recovery = self.ctx.recovery | {"starting_density": "atomic"}
