@@ -1,7 +1,7 @@
-"""The label policy for VASP: what may be set, what a recovery may change, and when an output is a label.
+"""The label policy for VASP: what a recovery may change, and when an output is a label.
 
 Labels of one run must all come from the same potential energy surface: one label with another cutoff, smearing or
-functional spoils the chain and the training set alike.
+functional spoils the chain and the training set alike. What may be set in the first place is in ``vasp_rules``.
 """
 
 from __future__ import annotations
@@ -10,66 +10,29 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ("RECOVERABLE_TAGS", "check_label", "check_parameters", "functional_name", "tags_per_site")
+from aiida_slhmc.targets.vasp_incar import Tags, read_tags
+
+__all__ = ("RECOVERABLE_TAGS", "changed_tags", "check_label", "check_recovery", "scf_iterations")
 
 # what moves the energy by no more than the electronic convergence: the way to the ground state, not the ground state
-RECOVERABLE_TAGS = frozenset(
-    {"algo", "nelm", "nelmdl", "amix", "bmix", "amin", "amix_mag", "bmix_mag", "icharg", "istart"}
-)
-
-# one value, or three, for each site in POSCAR's order
-_TAGS_PER_SITE = frozenset({"magmom", "m_constr"})
-
-_GGA_NAMES = {"pe": "pbe", "ps": "pbesol", "ca": "lda", "rp": "rpbe", "91": "pw91", "am": "am05"}
+_ALGORITHM = {"algo", "time", "nelm", "nelmin", "nelmdl"}
+_MIXING = {"amix", "bmix", "amin", "amix_mag", "bmix_mag", "imix", "inimix", "maxmix", "mixpre", "wc", "lmixtau"}
+_START = {"istart", "icharg", "iniwav"}
+RECOVERABLE_TAGS = frozenset(_ALGORITHM | _MIXING | _START)
 
 
-def check_parameters(parameters: dict[str, Any]) -> str | None:
-    """Why these INCAR tags cannot give consistent labels, or None if they can."""
-    tags = {str(key).lower(): value for key, value in parameters.items()}
-    duplicated = len(tags) != len(parameters)
-    rules = (
-        (duplicated, "a tag is given twice, in capitals and in small letters"),
-        (float(tags.get("pstress", 0)) != 0, "PSTRESS adds P·V to the energy, which would be counted twice; remove it"),
-        (int(tags.get("nsw", 0)) > 0, "NSW > 0 moves the ions; a label is a single point: remove NSW or set it to 0"),
-        (int(tags.get("icharg", 2)) >= 10, "ICHARG >= 10 is not self-consistent; its energy is not a label"),
-        (bool(tags.get("ml_lmlff", False)), "ML_LMLFF replaces the functional by VASP's own force field; remove it"),
-        ("ediff" not in tags, "set EDIFF; VASP's default (1e-4 eV) is too coarse for a Metropolis test"),
-        (float(tags.get("ediff", 0)) > 1e-4, "EDIFF > 1e-4 eV is too coarse for a Metropolis test; 1e-6 is usual"),
-        ("ismear" not in tags or "sigma" not in tags, "set ISMEAR and SIGMA; the energy depends on both"),
-        ("encut" not in tags, "set ENCUT; VASP's default depends on the POTCARs and on PREC"),
-        (int(tags.get("isif", 2)) < 2, "ISIF < 2 gives no stress; set ISIF = 2"),
-        (
-            bool(tags.get("lhfcalc", False)) and "isif" not in tags,
-            "set ISIF = 2; with LHFCALC VASP's default gives no stress",
-        ),
-    )
-    broken = [message for is_broken, message in rules if is_broken]
-    return "; ".join(broken) or None
+def changed_tags(asked: dict[str, Any], used: dict[str, Any]) -> Tags:
+    """The tags of *used* that are not as in *asked*, in small letters; None for one that is no longer there."""
+    before, after = read_tags(asked), read_tags(used)
+    return {tag: after.get(tag) for tag in sorted({*before, *after}) if before.get(tag) != after.get(tag)}
 
 
-def functional_name(parameters: dict[str, Any]) -> str:
-    """A name of the functional that the INCAR tags ask for, as queries and data sets use it.
-
-    A screened or global hybrid with other than HSE06's numbers is named by its numbers, and a missing GGA tag leaves
-    the choice to the POTCARs, which the name says.
-    """
-    tags = {str(key).lower(): value for key, value in parameters.items()}
-    base = _GGA_NAMES.get(str(tags.get("gga", "")).lower(), str(tags.get("gga", "potcar")).lower())
-    if tags.get("metagga"):
-        base = str(tags["metagga"]).lower()
-    if tags.get("lhfcalc"):
-        exchange, screening = float(tags.get("aexx", 0.25)), float(tags.get("hfscreen", 0.0))
-        if base in ("pbe", "potcar") and (exchange, screening) == (0.25, 0.2):
-            return "hse06"
-        base = f"{base}-hybrid-{exchange:g}-{screening:g}"
-    if tags.get("ldau"):
-        base += "+u"
-    return base
-
-
-def tags_per_site(parameters: dict[str, Any]) -> list[str]:
-    """The given INCAR tags, in capitals, whose values would belong to other sites after a change of order."""
-    return sorted(str(key).upper() for key in parameters if str(key).lower() in _TAGS_PER_SITE)
+def check_recovery(changes: dict[str, Any]) -> str | None:
+    """Why a recovery may not make these changes of the INCAR, or None if it may."""
+    forbidden = sorted(tag.upper() for tag in changes if tag.lower() not in RECOVERABLE_TAGS)
+    if not forbidden:
+        return None
+    return f"a recovery may not change {', '.join(forbidden)}: the label would be on another energy surface"
 
 
 def check_label(misc: dict[str, Any], n_atoms: int) -> str | None:
@@ -88,6 +51,12 @@ def check_label(misc: dict[str, Any], n_atoms: int) -> str | None:
     if not (np.isfinite(energy) and np.all(np.isfinite(forces)) and np.all(np.isfinite(stress))):
         return "the energy, the forces or the stress are not finite"
     return None
+
+
+def scf_iterations(misc: dict[str, Any]) -> int | None:
+    """Electronic iterations of the one ionic step, where the output tells them."""
+    last = misc.get("run_status", {}).get("last_iteration_index")
+    return int(last[-1]) if last else None
 
 
 def _reached_nelm(status: dict[str, Any]) -> bool:

@@ -12,7 +12,7 @@ from aiida import orm
 from aiida.engine import calcfunction
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ("check_order", "group_sites", "is_grouped", "original_order", "site_order")
+__all__ = ("check_order", "group_sites", "grouped", "is_grouped", "original_order", "site_order")
 
 TOLERANCE = 1e-10  # Å; both structures hold the same digits, so any real difference is a mistake
 
@@ -42,15 +42,20 @@ def site_order(structure: orm.StructureData) -> list[int]:
     return sorted(range(len(sites)), key=lambda i: (first_element[keys[i][0]], first_kind[keys[i][1]]))
 
 
-@calcfunction
-def group_sites(structure: orm.StructureData) -> orm.StructureData:
-    """*structure* with its sites in ``site_order``; every number, kind, pbc and tag as it was."""
+def grouped(structure: orm.StructureData) -> orm.StructureData:
+    """*structure*, unstored, with its sites in ``site_order``; every number, kind, pbc and tag as it was."""
     attributes = structure.base.attributes.all
     sites = attributes["sites"]
-    grouped = orm.StructureData()
+    made = orm.StructureData()
     # not site by site, which would read and write their numbers again; not a clone, which would take the extras along
-    grouped.base.attributes.reset(attributes | {"sites": [sites[index] for index in site_order(structure)]})
-    return grouped
+    made.base.attributes.reset(attributes | {"sites": [sites[index] for index in site_order(structure)]})
+    return made
+
+
+@calcfunction
+def group_sites(structure: orm.StructureData) -> orm.StructureData:
+    """``grouped``, on record."""
+    return grouped(structure)
 
 
 def check_order(structure: orm.StructureData, calculated: orm.StructureData) -> str | None:

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aiida_slhmc.targets.label_policy import RECOVERABLE_TAGS, check_label, check_parameters, functional_name
+from aiida_slhmc.targets.label_policy import RECOVERABLE_TAGS, check_label
+from aiida_slhmc.targets.vasp_incar import functional_name
+from aiida_slhmc.targets.vasp_rules import check_parameters
 
 GOOD_TAGS = {"encut": 520, "ediff": 1e-6, "ismear": 0, "sigma": 0.05}
 

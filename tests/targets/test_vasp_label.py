@@ -13,8 +13,9 @@ from interleaved import MIXED
 
 from aiida_slhmc.standin import STANDIN_VERSION
 from aiida_slhmc.targets import vasp_label
+from aiida_slhmc.targets.label_work_chain import NOT_A_LABEL, OTHER_STRUCTURE
 from aiida_slhmc.targets.site_order import group_sites
-from aiida_slhmc.targets.vasp_label import OTHER_STRUCTURE, change_electronic_settings, read_vasp_label
+from aiida_slhmc.targets.vasp_label import change_electronic_settings, read_vasp_label
 
 STATUS = {"finished": True, "electronic_converged": True, "nelm": 60, "last_iteration_index": [1, 14]}
 
@@ -40,11 +41,16 @@ def read(
     misc: dict[str, Any],
     tags: dict[str, Any] | None = None,
     calculated: orm.StructureData | None = None,
+    used: dict[str, Any] | None = None,
+    recovery: dict[str, Any] | None = None,
 ) -> Any:
+    asked = {"gga": "PE"} if tags is None else tags
     return read_vasp_label.run_get_node(
         structure=structure,
         calculated=calculated or structure,
-        parameters=orm.Dict({"gga": "PE"} if tags is None else tags),
+        asked=orm.Dict(asked),
+        used=orm.Dict(asked if used is None else used),
+        recovery=orm.Dict(recovery or {}),
         misc=orm.Dict(misc),
     )
 
@@ -106,7 +112,7 @@ def test_not_a_label(structure) -> None:
     misc = misc_of(structure, "6.4.3")
     misc["run_status"] = STATUS | {"last_iteration_index": [1, 60]}
     _, node = read(structure, misc)
-    assert node.exit_status == 420
+    assert node.exit_status == NOT_A_LABEL
     assert "NELM reached" in node.exit_message
 
 
@@ -124,5 +130,5 @@ def test_change_of_the_energy_surface_is_refused(tag: str) -> None:
     _, node = change_electronic_settings.run_get_node(
         parameters=orm.Dict({"encut": 520}), changes=orm.Dict({"algo": "All", tag: 1})
     )
-    assert node.exit_status == 421
-    assert tag in node.exit_message
+    assert node.exit_status == NOT_A_LABEL
+    assert tag.upper() in node.exit_message

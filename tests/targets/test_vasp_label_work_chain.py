@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from aiida.manage.caching import enable_caching
 from fixtures import label_of
 from interleaved import MIXED, triclinic
 
-from aiida_slhmc.targets import vasp
+from aiida_slhmc.targets import vasp_work_chain
+from aiida_slhmc.targets.site_order import site_order
 from aiida_slhmc.targets.vasp import VaspLabelWorkChain
 
 CODES = VaspLabelWorkChain.exit_codes
@@ -74,18 +76,29 @@ def test_grouped_sites_are_left_alone(label, structure) -> None:
 
 
 def test_tag_per_site_with_interleaved_sites(inputs_of, mixed) -> None:
-    """Fails where MAGMOM's values would silently go to other atoms; grouped sites are the control."""
-    inputs = inputs_of(magmom=[1, 2, 3, 4, 5, 6])
-    _, node = run_get_node(VaspLabelWorkChain, **inputs | {"structure": mixed})
+    """Fails where MAGMOM's values go to other atoms, or the change of order counts as a recovery."""
+    moments = [float(site) for site in range(6)]
+    _, node = run_get_node(VaspLabelWorkChain, **inputs_of(ispin=2, magmom=moments) | {"structure": mixed})
+    assert node.is_finished_ok, node.exit_message
+    (calculation,) = calculations(node)
+    order = site_order(mixed)
+    assert order != sorted(order), "or nothing would be tested"
+    assert calculation.inputs.parameters["magmom"] == [moments[site] for site in order]
+    assert calculation.inputs.parameters.creator.process_label == "order_site_tags"
+    assert node.outputs.label.base.attributes.get("recovery") == {}
+
+
+@pytest.mark.parametrize("tags", [{"magmom": [1.0] * 5}, {"ldau": True, "ldauu": [3.0, 0.0, 0.0]}])
+def test_tags_of_another_length(inputs_of, mixed, tags: dict[str, Any]) -> None:
+    """Fails where VASP would take values for other atoms, or stop; without the tag the same inputs make a label."""
+    _, node = run_get_node(VaspLabelWorkChain, **inputs_of(**tags) | {"structure": mixed})
     assert node.exit_status == CODES.ERROR_TAG_PER_SITE.status
-    assert "MAGMOM" in node.exit_message
     assert calculations(node) == []
-    assert run_get_node(VaspLabelWorkChain, **inputs)[1].is_finished_ok
 
 
 def test_output_of_another_structure(inputs_of, mixed, monkeypatch) -> None:
     """Fails where the output of sites in another order than ``group_sites`` makes becomes a label."""
-    monkeypatch.setattr(vasp, "is_grouped", lambda _: True)
+    monkeypatch.setattr(vasp_work_chain, "is_grouped", lambda _: True)
     _, node = run_get_node(VaspLabelWorkChain, **inputs_of() | {"structure": mixed})
     assert node.exit_status == CODES.ERROR_OTHER_STRUCTURE.status
     assert "another order" in node.exit_message
@@ -99,7 +112,7 @@ def test_another_way_to_the_ground_state(label) -> None:
     first, second = calculations(node)
     assert first.exit_status == 701
     assert second.is_finished_ok
-    used = node.outputs.label.creator.inputs.parameters
+    used = node.outputs.label.creator.inputs.used
     assert used.get_dict() == first.inputs.parameters.get_dict() | {"algo": "Normal", "nelm": 200}
     assert used.creator.process_label == "change_electronic_settings"
     assert used.creator.inputs.parameters.uuid == node.inputs.parameters.uuid
@@ -119,7 +132,7 @@ def test_failure_is_repeated_once(label, mode: str, status: int) -> None:
     """Fails where a job that was shot is not tried again, or (with caching) its failure is taken as the answer."""
     with enable_caching():
         node = label(mode)
-    assert node.exit_status == CODES.ERROR_VASP_FAILED.status
+    assert node.exit_status == CODES.ERROR_CALCULATION_FAILED.status
     assert f"exit code {status}" in node.exit_message
     children = calculations(node)
     assert [child.exit_status for child in children] == [status, status]
@@ -129,10 +142,9 @@ def test_failure_is_repeated_once(label, mode: str, status: int) -> None:
 def test_nan_ends_with_an_exit_code(label) -> None:
     """Fails where a calculation that excepts (its exit status is 0) passes for good, or takes its caller along."""
     node = label("nan")
-    (child,) = calculations(node)
-    assert child.is_excepted
-    assert node.is_finished
-    assert node.exit_status == CODES.ERROR_SUB_PROCESS_EXCEPTED.status
+    assert [child.is_excepted for child in calculations(node)] == [True, True]
+    assert node.exit_status == CODES.ERROR_CALCULATION_FAILED.status
+    assert "nan and inf" in node.exit_message
     assert "label" not in node.outputs
 
 
@@ -142,9 +154,10 @@ def test_output_that_is_no_label(label, inputs_of, converged: bool, is_label: bo
     (child,) = calculations(label())
     output = child.outputs.misc.get_dict()
     output["run_status"]["electronic_converged"] = converged
-    judged = SimpleNamespace(inputs=child.inputs, outputs=SimpleNamespace(misc=orm.Dict(output).store()))
+    outputs = SimpleNamespace(misc=orm.Dict(output).store(), remote_folder=child.outputs.remote_folder)
+    judged = SimpleNamespace(inputs=child.inputs, outputs=outputs)
     process = instantiate_process(get_manager().get_runner(), VaspLabelWorkChain, **inputs_of())
-    process.ctx.children = [judged]
+    process.ctx.children, process.ctx.recovery = [judged], {}
     code = process.read_label()
     if is_label:
         assert code is None
