@@ -21,7 +21,7 @@ from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch_ports import define_inputs, define_outputs
 from aiida_slhmc.workflows.outcomes import result_of
-from aiida_slhmc.workflows.remote_folders import clean, restart_folder_of, start_from, superseded
+from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, start_from, superseded
 
 __all__ = ("EpochWorkChain",)
 
@@ -143,12 +143,13 @@ class EpochWorkChain(WorkChain):
         for k in accepted:
             states[k] = labels[k].uuid
             folders[k] = restart_folder_of(self.ctx[f"label_{k}"])
-        self.ctx.states, self.ctx.restart_folders = states, folders
         if self.inputs.clean_workdir.value:
             jobs = [self.ctx.proposal, *(self.ctx[f"label_{k}"] for k in labels)]
-            problem = clean(superseded(jobs, folders))
+            former = left_behind(self.ctx.restart_folders, folders, self.inputs.get("restart_folders", {}))
+            problem = clean([*superseded(jobs, folders), *former])
             if problem:
                 self.report(f"cycle {self.ctx.cycle}: {problem}")
+        self.ctx.states, self.ctx.restart_folders = states, folders
 
     def _finish_if_decided(self) -> None:
         """Before an early end: what was decided is not lost."""

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from aiida import orm
 from aiida.engine import Process
 
-__all__ = ("check_restart_folders", "clean", "folders_of", "restart_folder_of", "start_from", "superseded")
+__all__ = (
+    "check_restart_folders",
+    "clean",
+    "folders_of",
+    "left_behind",
+    "restart_folder_of",
+    "start_from",
+    "superseded",
+)
 
 
 def restart_folder_of(label: orm.ProcessNode) -> str | None:
@@ -36,6 +44,14 @@ def superseded(processes: Iterable[orm.ProcessNode], kept: Sequence[str | None])
     """
     folders = [folder for process in processes if process.is_finished_ok for folder in folders_of(process)]
     return [folder for folder in folders if folder.uuid not in kept]
+
+
+def left_behind(
+    before: Iterable[str | None], after: Iterable[str | None], given: Mapping[str, orm.RemoteData]
+) -> list[orm.RemoteData]:
+    """Folders (by uuid) that walkers started from *before* and not *after*, but for the *given*, another process's."""
+    left = set(before) - set(after) - {folder.uuid for folder in given.values()} - {None}
+    return [cast(orm.RemoteData, orm.load_node(uuid)) for uuid in left]
 
 
 def clean(folders: Iterable[orm.RemoteData]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from aiida import orm
 from aiida.engine import ExitCode, WorkChain, if_, while_
@@ -15,7 +15,7 @@ from aiida_slhmc.workflows.children import failure_reason, find_children, launch
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
 from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, result_of, usable_model
-from aiida_slhmc.workflows.remote_folders import clean, restart_folder_of, superseded
+from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, superseded
 from aiida_slhmc.workflows.slhmc_ports import define_inputs, define_outputs
 
 __all__ = ("SlhmcWorkChain",)
@@ -186,12 +186,10 @@ class SlhmcWorkChain(WorkChain):
 
     def _take_over_folders(self, epoch: orm.WorkChainNode) -> None:
         """Keep the folders with the densities of the walkers, and remove this run's former ones."""
-        before, given = set(self.ctx.restart_folders.values()), self.inputs.get("restart_folders", {}).values()
+        before = self.ctx.restart_folders.values()
         kept = epoch.outputs.restart_folders.items() if "restart_folders" in epoch.outputs else []
         self.ctx.restart_folders = {name: node.uuid for name, node in kept}
-        # the given ones belong to another run
-        left = before - set(self.ctx.restart_folders.values()) - {node.uuid for node in given}
-        self._clean([cast(orm.RemoteData, orm.load_node(uuid)) for uuid in left])
+        self._clean(left_behind(before, self.ctx.restart_folders.values(), self.inputs.get("restart_folders", {})))
 
     def _clean(self, folders: list[orm.RemoteData]) -> None:
         problem = clean(folders) if self.inputs.clean_workdir.value else None
