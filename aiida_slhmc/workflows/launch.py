@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from aiida import orm
 from aiida.engine import ProcessBuilder, run_get_node, submit
 from aiida.manage.caching import enable_caching, get_use_cache
 
-__all__ = ("launch",)
+from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
+from aiida_slhmc.targets.base import load_target
 
-CACHED = ("aiida.calculations:slhmc.mace_proposal", "aiida.calculations:vasp.vasp")
+__all__ = ("cached_calculations", "launch")
+
+
+def cached_calculations(builder: Any) -> list[str]:
+    """Names, as AiiDA's caching takes them, of the calculations that make this run's proposals and labels."""
+    chain = load_target(builder.target["engine"].value).get_work_chain()
+    # a target's work chain need not be of our base class, and may call more than one calculation
+    label = getattr(chain, "_process_class", None)
+    return [process.build_process_type() for process in (MaceProposalCalculation, label) if process is not None]
 
 
 def launch(builder: ProcessBuilder, *, to_daemon: bool = False, take_over: bool = False) -> orm.ProcessNode:
@@ -23,10 +34,10 @@ def launch(builder: ProcessBuilder, *, to_daemon: bool = False, take_over: bool 
             return run_get_node(builder)[1]
         with enable_caching():
             return run_get_node(builder)[1]
-    missing = [name for name in CACHED if take_over and not get_use_cache(identifier=name)]
-    if missing:
+    cached = cached_calculations(builder) if take_over else []
+    if not all(get_use_cache(identifier=name) for name in cached):
         raise ValueError(
             "the daemon would compute the interrupted epoch's stored labels again. Switch AiiDA's caching on first: "
-            f"`verdi config set caching.enabled_for {' '.join(CACHED)}` and `verdi daemon restart`"
+            f"`verdi config set caching.enabled_for {' '.join(cached)}` and `verdi daemon restart`"
         )
     return submit(builder)
