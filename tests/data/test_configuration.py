@@ -57,6 +57,18 @@ def test_attributes_to_query_by() -> None:
     assert node.uuid in {other.uuid for other in found}
 
 
+def test_label_tells_how_it_was_had() -> None:
+    """Fails where labels that a recovery made, or what a label cost, cannot be asked for."""
+    atoms = rutile_atoms()
+    changes = {"algo": "All", "starting_density": "atomic"}
+    recovered = configuration(atoms, label_of(atoms) | {"recovery": changes, "scf_iterations": 31}).store()
+    plain = configuration(atoms, label_of(atoms)).store()
+    filters = {"attributes.recovery.algo": "All", "attributes.scf_iterations": {">": 30}}
+    found = orm.QueryBuilder().append(ConfigurationData, filters=filters).all(flat=True)
+    assert [node.uuid for node in found] == [recovered.uuid]
+    assert plain.base.attributes.get("recovery") == {}
+
+
 def test_equal_content_has_equal_bytes_and_hash() -> None:
     """Fails where the file has a time in it: AiiDA's caching would never find an equal configuration."""
     atoms = rutile_atoms(seed=3)
