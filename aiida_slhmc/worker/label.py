@@ -22,6 +22,7 @@ from ase.calculators.calculator import (
     Calculator,
     CalculatorSetupError,
     FileIOCalculator,
+    PropertyNotImplementedError,
     PropertyNotPresent,
 )
 from numpy.typing import NDArray
@@ -112,7 +113,7 @@ def evaluate(calculator: Any, atoms: Atoms) -> tuple[dict[str, NDArray[np.float6
         # a calculator that computes on demand gives the energy, and mostly the forces, along with the stress
         stress, forces = atoms.get_stress(voigt=False), atoms.get_forces()
         energy, kind = _energy(atoms)
-    except (NotImplementedError, PropertyNotPresent) as error:
+    except (PropertyNotImplementedError, PropertyNotPresent) as error:
         name = type(calculator).__name__
         raise JobError("property_missing", f"{name} does not give all that makes a label ({_words(error)})") from error
     except Exception as error:
@@ -165,12 +166,12 @@ def package_version(path: str) -> tuple[str, str | None]:
     found = getattr(sys.modules.get(package), "__version__", None)
     if found is not None:
         return package, str(found)
-    for distribution in packages_distributions().get(package, []):
-        try:
-            return package, version(distribution)
-        except PackageNotFoundError:
-            continue
-    return package, None
+    try:
+        return package, version(package)
+    # a distribution may be called otherwise than its package; to look through them all takes a second
+    except PackageNotFoundError:
+        distributions = packages_distributions().get(package, [])
+    return package, version(distributions[0]) if distributions else None
 
 
 def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
