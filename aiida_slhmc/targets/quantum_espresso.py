@@ -55,8 +55,8 @@ class QuantumEspressoLabelWorkChain(LabelWorkChain):
         super().define(spec)
         inputs = ("code", "parameters", "kpoints", "pseudos", "settings", "parallelization")
         spec.expose_inputs(PwCalculation, include=inputs)
-        # PwCalculation's own is for pseudopotentials by kind, which the outline sees to
-        spec.inputs.validator = None
+        # not PwCalculation's own, which wants pseudopotentials by kind; the outline sees to that
+        spec.inputs.validator = _validate_inputs
         spec.inputs["parameters"].validator = _validate_parameters
         spec.inputs["kpoints"].validator = _validate_kpoints
         spec.inputs["settings"].validator = _validate_settings
@@ -66,8 +66,7 @@ class QuantumEspressoLabelWorkChain(LabelWorkChain):
         """Give each kind of the structure the pseudopotential of its element."""
         pseudos = self.inputs.pseudos
         self.ctx.inputs.pseudos = {
-            kind.name: pseudos[kind.name if kind.name in pseudos else kind.symbol]
-            for kind in self.inputs.structure.kinds
+            kind.name: pseudos.get(kind.name) or pseudos[kind.symbol] for kind in self.inputs.structure.kinds
         }
         return None
 
@@ -170,6 +169,16 @@ def _pseudos(structure: orm.StructureData, family: str) -> dict[str, orm.Data]:
             f"no pseudopotentials of {', '.join(elements)} in the family '{family}' ({error}). Install one once, with"
             " `aiida-pseudo install sssp`, or your own with `aiida-pseudo install family FOLDER LABEL -P pseudo.upf`"
         ) from error
+
+
+def _validate_inputs(inputs: Any, namespace: Any) -> str | None:
+    """Each kind has its pseudopotential."""
+    if "structure" not in inputs or "structure" not in namespace:
+        return None
+    pseudos = inputs.get("pseudos") or {}
+    kinds = inputs["structure"].kinds
+    missing = sorted(kind.name for kind in kinds if not {kind.name, kind.symbol} & set(pseudos))
+    return f"pseudos has no pseudopotential for {', '.join(missing)}" if missing else None
 
 
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:

@@ -1,32 +1,32 @@
-"""QuantumEspressoLabelWorkChain with the real pw.x: right numbers, restarts, each recovery, each way to fail."""
+"""Labels by the real pw.x: the right numbers, and restarts from an earlier density."""
 
 from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.engine import run_get_node
 from ase import Atoms, units
-from quantum_espresso import (  # noqa: F401
+from ase.build import bulk
+from numpy.typing import NDArray
+from quantum_espresso import (
     PSEUDO_FILES,
     PSEUDO_FOLDER,
     PW,
+    SMALL_CUTOFFS,
+    Label,
+    assert_same_label,
+    calculations,
+    moved,
     needs_pw,
-    pseudo_family,
-    pw_code,
     small_rutile,
 )
 
-from aiida_slhmc.targets.quantum_espresso import QuantumEspressoLabelWorkChain, QuantumEspressoTarget
-
 pytestmark = needs_pw
-CODES = QuantumEspressoLabelWorkChain.exit_codes
+Array = NDArray[np.float64]
 
 # the same settings as the target's, written by hand
 INPUT = """&CONTROL
@@ -47,42 +47,6 @@ K_POINTS automatic
 """
 
 
-def displaced(seed: int, amplitude: float = 0.05) -> Atoms:
-    atoms = small_rutile()
-    atoms.positions += np.random.default_rng(seed).normal(0, amplitude, (6, 3))
-    return atoms
-
-
-@pytest.fixture
-def label(pw_code, pseudo_family) -> Callable[..., orm.WorkChainNode]:  # noqa: F811
-    """Function that runs the label work chain on *atoms*, with *parameters* on top and a *restart_folder*."""
-
-    def run(
-        atoms: Atoms,
-        parameters: dict[str, Any] | None = None,
-        restart_folder: orm.RemoteData | None = None,
-        prepend: str = "",
-    ) -> orm.WorkChainNode:
-        structure = orm.StructureData(ase=atoms)
-        inputs = QuantumEspressoTarget.get_inputs(
-            structure=structure,
-            functional="pbe",
-            code=pw_code,
-            pseudo_family=pseudo_family,
-            parameters=parameters,
-            options={"withmpi": False, "prepend_text": prepend},
-        )
-        if restart_folder is not None:
-            inputs["restart_folder"] = restart_folder
-        return run_get_node(QuantumEspressoLabelWorkChain, structure=structure, **inputs)[1]
-
-    return run
-
-
-def calculations(node: orm.WorkChainNode) -> list[orm.CalcJobNode]:
-    return [child for child in node.called if isinstance(child, orm.CalcJobNode)]
-
-
 def run_directly(atoms: Atoms, folder: Path) -> str:
     """What pw.x prints for these atoms, started without AiiDA from an input file of its own."""
     text = INPUT.format(folder=PSEUDO_FOLDER, titanium=PSEUDO_FILES["Ti"], oxygen=PSEUDO_FILES["O"])
@@ -93,7 +57,7 @@ def run_directly(atoms: Atoms, folder: Path) -> str:
     return subprocess.run([str(PW), "-in", "pw.in"], cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
-def printed(output: str) -> tuple[float, np.ndarray, np.ndarray]:
+def printed(output: str) -> tuple[float, Array, Array]:
     """Energy (eV), forces (eV/Å) and stress (eV/Å³, positive under tension) as pw.x prints them, in Ry and bohr."""
     energy = float(re.findall(r"^!\s+total energy\s+=\s+(\S+) Ry", output, re.MULTILINE)[-1])
     number = r"\s+(-?\d+\.\d+)"
@@ -104,24 +68,87 @@ def printed(output: str) -> tuple[float, np.ndarray, np.ndarray]:
     return energy * units.Ry, np.array(forces, dtype=float) * units.Ry / bohr, -pressure * units.Ry / bohr**3
 
 
-def test_label_is_what_pw_prints(label, tmp_path) -> None:
+@pytest.fixture(scope="module")
+def first(pw_label: Label) -> orm.WorkChainNode:
+    """A label of rutile off its sites, from atoms."""
+    return pw_label(small_rutile(seed=1))
+
+
+def test_label_is_what_pw_prints(first: orm.WorkChainNode, tmp_path: Path) -> None:
     """Fails where energy, forces or stress have another unit, sign or order than pw.x's own output.
 
-    The printed digits end at 1e-8 Ry of energy and force and 1e-8 Ry/bohr³ of stress; both runs converge to 1e-8 Ry,
-    which is some 0.1 meV/Å of force and 0.03 GPa of stress. The plugin's Rydberg has a relative error of 1e-7.
+    The printed digits end at 1e-8 Ry, Ry/bohr and Ry/bohr³; both runs converge to 1e-8 Ry, some 0.3 meV/Å of force and
+    0.03 GPa of stress. The plugin's Rydberg has a relative error of 1e-7.
     """
-    atoms = displaced(1)
-    node = label(atoms)
-    assert node.is_finished_ok, node.exit_message
-    made = node.outputs.label
-    energy, forces, stress = printed(run_directly(atoms, tmp_path))
+    assert first.is_finished_ok, first.exit_message
+    made = first.outputs.label
+    energy, forces, stress = printed(run_directly(small_rutile(seed=1), tmp_path))
     assert made.energy == pytest.approx(energy, rel=1.1e-7)
     np.testing.assert_allclose(made.arrays()["forces"], forces, rtol=0, atol=1e-3)
     np.testing.assert_allclose(made.arrays()["stress"], stress, rtol=0, atol=0.05 * units.GPa)
+    # or the comparison would show nothing
     assert np.abs(forces).max() > 0.5
-    attributes = made.base.attributes
-    assert attributes.get("functional") == "pbe"
-    assert attributes.get("engine") == "quantum_espresso"
-    assert attributes.get("stand_in") is False
-    assert attributes.get("recovery") == {}
-    assert 5 < attributes.get("scf_iterations") < 30
+    assert np.abs(stress).max() > 0.5 * units.GPa
+    expected = {"functional": "pbe", "engine": "quantum_espresso", "stand_in": False, "recovery": {}}
+    assert {key: made.base.attributes.get(key) for key in expected} == expected
+    assert 5 < made.base.attributes.get("scf_iterations") < 30
+
+
+def test_few_files_are_kept(first: orm.WorkChainNode) -> None:
+    """Fails where densities or orbitals are brought home: some 100 MB for each label of a real cell."""
+    (job,) = calculations(first)
+    repository = job.outputs.retrieved.base.repository
+    sizes = {name: len(repository.get_object_content(name, "rb")) for name in repository.list_object_names()}
+    assert {"aiida.out", "data-file-schema.xml"} <= set(sizes)
+    assert sum(sizes.values()) < 100_000, sizes
+
+
+def test_restart_after_a_short_move(pw_label: Label, first: orm.WorkChainNode) -> None:
+    """Fails where the earlier density is not read, or changes the label.
+
+    For moves as short as this one (0.01 Å) it has to spare iterations.
+    """
+    atoms = moved(small_rutile(seed=1), seed=2, amplitude=0.01)
+    fresh = pw_label(atoms)
+    restarted = pw_label(atoms, restart_folder=first.outputs.remote_folder)
+    assert_same_label(restarted, fresh)
+    counts = [node.outputs.label.base.attributes.get("scf_iterations") for node in (restarted, fresh)]
+    assert counts[0] < counts[1]
+    assert restarted.outputs.label.base.attributes.get("recovery") == {}
+    # what the next label may start from is its own folder, not the one it started from
+    assert restarted.outputs.remote_folder.uuid != first.outputs.remote_folder.uuid
+    (job,) = calculations(restarted)
+    assert "out" in job.outputs.remote_folder.listdir()
+
+
+def test_restart_in_another_cell(pw_label: Label, first: orm.WorkChainNode) -> None:
+    """Fails where NPT cannot go on from a density of a cell with other plane waves (here strained by 1 %)."""
+    atoms = small_rutile(seed=1)
+    strain = np.diag([0.010, -0.008, 0.012]) + 0.003
+    atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
+    restarted = pw_label(atoms, restart_folder=first.outputs.remote_folder)
+    assert [job.exit_status for job in calculations(restarted)] == [0]
+    assert_same_label(restarted, pw_label(atoms))
+
+
+def test_energy_with_smearing_is_the_free_energy(pw_label: Label) -> None:
+    """Fails where the energy is not the one that forces derive from; with smearing there are two.
+
+    Central differences of the label's energy give the force; those of the energy without its term -TS do not.
+    """
+    step = 0.02
+    atoms = moved(bulk("Al", a=4.0) * (2, 1, 1), seed=3, amplitude=0.1)
+    smearing = {"occupations": "smearing", "smearing": "gaussian", "degauss": 0.05}
+    free, inner, force = [], [], 0.0
+    for shift in (-step, 0.0, step):
+        image = atoms.copy()
+        image.positions[0, 0] += shift
+        node = pw_label(image, {"SYSTEM": SMALL_CUTOFFS | smearing}, kpoints_mesh=[2, 3, 3])
+        assert node.is_finished_ok, node.exit_message
+        arrays, output = node.outputs.label.arrays(), calculations(node)[0].outputs.output_parameters
+        free.append(float(arrays["energy"]))
+        inner.append(float(arrays["energy"]) - output["energy_smearing"])
+        force = float(arrays["forces"][0, 0]) if shift == 0.0 else force
+    assert inner[1] - free[1] > 0.05
+    assert -(free[2] - free[0]) / (2 * step) == pytest.approx(force, abs=3e-3)
+    assert abs(-(inner[2] - inner[0]) / (2 * step) - force) > 1e-2
