@@ -49,8 +49,9 @@ def run(folder: Path, environment: Mapping[str, str]) -> None:
     inputs = read_inputs(folder)
     potential = analytic.read_potential(environment)
     variant = functional.choose_variant(inputs)  # also in front of an analytic potential: refuses what VASP would do
-    failure = misbehave.failure_of(environment, inputs.atoms)
-    never = misbehave.never_converges(failure, inputs.incar)
+    reads_wavecar = scf.reads_wavecar(folder, inputs.incar)
+    failure = misbehave.applying(misbehave.failure_of(environment, inputs.atoms), inputs.incar, reads_wavecar)
+    never = failure == "not_converged"
     cycle = scf.converge(inputs.incar, scf.starts_warm(folder, inputs.incar), never)
     if failure == "slow":
         time.sleep(misbehave.delay(environment))

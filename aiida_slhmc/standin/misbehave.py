@@ -17,7 +17,7 @@ from ase import Atoms
 
 from aiida_slhmc.standin.inputs import Incar, InputError
 
-__all__ = ("DELAY", "FAILURE", "FRACTION", "MODES", "delay", "failure_of", "never_converges", "spoil", "stop_by_kill")
+__all__ = ("DELAY", "FAILURE", "FRACTION", "MODES", "applying", "delay", "failure_of", "spoil", "stop_by_kill")
 
 FAILURE = "VASP_STANDIN_FAILURE"
 FRACTION = "VASP_STANDIN_FAILURE_FRACTION"
@@ -34,7 +34,17 @@ MODES: dict[str, str] = {
     "missing_forces": "no forces in vasprun.xml",
     "missing_stress": "no stress in vasprun.xml",
     "brmix": "VASP's message of a charge density gone wrong on stdout",
+    "brmix_normal": "the same, unless ALGO is Normal or All",
+    "zhegv": "stops while iterating with VASP's message of a failed diagonalisation, unless ALGO is All or Damped",
+    "bad_wavecar": "stops on reading a WAVECAR, as VASP does on a damaged one; succeeds without one",
     "slow": f"sleeps {DELAY} seconds first, then succeeds",
+}
+
+# first letters of ALGO with which a mode does not fail, and the mode that it is with others
+CURED: dict[str, tuple[str, str]] = {
+    "not_converged_normal": ("NA", "not_converged"),
+    "brmix_normal": ("NA", "brmix"),
+    "zhegv": ("AD", "zhegv"),
 }
 
 Files = dict[str, str]
@@ -75,10 +85,17 @@ def draw(atoms: Atoms) -> float:
     return int.from_bytes(hashlib.sha256(rounded.tobytes()).digest()[:8], "big") / 2**64
 
 
-def never_converges(mode: str | None, incar: Incar) -> bool:
-    """Whether the self-consistency cycle is to run to NELM."""
-    algo = incar.get("ALGO", "Normal").upper()[:1]
-    return mode == "not_converged" or (mode == "not_converged_normal" and algo not in ("N", "A"))
+def applying(mode: str | None, incar: Incar, reads_wavecar: bool) -> str | None:
+    """What *mode* is with this INCAR and this start: another mode, or None where it does not fail.
+
+    :raises InputError: for a WAVECAR that is to be damaged.
+    """
+    if mode == "bad_wavecar":
+        if reads_wavecar:
+            raise InputError("while reading WAVECAR, plane wave coefficients changed")
+        return None
+    algorithms, failing = CURED.get(mode or "", ("", mode))
+    return None if incar.get("ALGO", "Normal").upper()[:1] in algorithms else failing
 
 
 def replace_numbers(xml: str, pattern: str, value: str, count: int = 0) -> str:
@@ -141,6 +158,12 @@ def complain(files: Files) -> None:
     files["stdout"] = " BRMIX: very serious problems\n  the old and the new charge density differ\n" + files["stdout"]
 
 
+def fail_to_diagonalise(files: Files) -> None:
+    """Stop in the middle of iterating, with VASP's message of a failed diagonalisation."""
+    be_killed(files)
+    files["stdout"] += " Error EDDDAV: Call to ZHEGV failed. Returncode =   8 2  16\n"
+
+
 EDITORS: dict[str, Callable[[Files], None]] = {
     "nan": edit_xml(lambda xml: replace_numbers(xml, f"{FORCES}|  <energy>.*?</energy>", "NaN")),
     "overflow": edit_xml(lambda xml: replace_numbers(xml, FORCES, "****************", count=1)),
@@ -151,6 +174,7 @@ EDITORS: dict[str, Callable[[Files], None]] = {
     "missing_forces": without(FORCES),
     "missing_stress": without(STRESS),
     "brmix": complain,
+    "zhegv": fail_to_diagonalise,
 }
 
 

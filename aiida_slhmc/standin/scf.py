@@ -8,12 +8,12 @@ from pathlib import Path
 
 from aiida_slhmc.standin.inputs import Incar, InputError
 
-__all__ = ("Cycle", "Energies", "converge", "final_energies", "starts_warm")
+__all__ = ("Cycle", "Energies", "converge", "final_energies", "reads_wavecar", "starts_warm")
 
 COLD_ERROR = 10.0  # eV, before the first iteration
 WARM_ERROR = 0.01  # eV, with orbitals or density of an earlier run
-CONTRACTION = {"N": 3.6, "A": 4.0, "D": 3.6, "F": 4.4, "V": 5.2}  # per iteration, by the first letter of ALGO
-LABELS = {"N": "DAV", "A": "CGA", "D": "DMP", "F": "RMM", "V": "RMM"}
+CONTRACTION = {"N": 3.6, "A": 4.0, "C": 4.0, "D": 3.6, "F": 4.4, "V": 5.2}  # per iteration, by the first letter of ALGO
+LABELS = {"N": "DAV", "A": "CGA", "C": "CGA", "D": "DMP", "F": "RMM", "V": "RMM"}
 DEFAULT_NELM = 60
 DEFAULT_SIGMA = 0.2  # eV
 ENTROPY = 0.01 / 0.05  # eV per atom and eV of SIGMA
@@ -45,20 +45,23 @@ class Cycle:
     label: str
 
 
+def reads_wavecar(folder: Path, incar: Incar) -> bool:
+    """Whether VASP would start from an earlier run's WAVECAR in *folder*: unless ISTART = 0."""
+    return _has(folder / "WAVECAR") and incar.integer("ISTART", 1) != 0
+
+
 def starts_warm(folder: Path, incar: Incar) -> bool:
-    """Whether VASP would start from an earlier run's WAVECAR (ISTART) or CHGCAR (ICHARG = 1) in *folder*."""
-
-    def has(name: str) -> bool:
-        return (folder / name).is_file() and (folder / name).stat().st_size > 0
-
-    return (has("WAVECAR") and incar.integer("ISTART", 1) != 0) or (has("CHGCAR") and incar.integer("ICHARG", 2) == 1)
+    """Whether VASP would start from an earlier run's WAVECAR or CHGCAR (ICHARG = 1) in *folder*."""
+    return reads_wavecar(folder, incar) or (_has(folder / "CHGCAR") and incar.integer("ICHARG", 2) == 1)
 
 
 def converge(incar: Incar, warm: bool, never: bool = False) -> Cycle:
     """Iterate to EDIFF, or to NELM if that comes first or the cycle is to converge *never*."""
     algo = incar.get("ALGO", "Normal").upper()[:1]
     if algo not in CONTRACTION:
-        raise InputError(f"ALGO = {incar['ALGO']}: this stand-in knows Normal, All, Damped, Fast and VeryFast")
+        raise InputError(
+            f"ALGO = {incar['ALGO']}: this stand-in knows Normal, All, Conjugate, Damped, Fast and VeryFast"
+        )
     nelm, ediff = incar.integer("NELM", DEFAULT_NELM), incar.number("EDIFF", 1e-4)
     if nelm < 1 or ediff <= 0:
         raise InputError(f"NELM = {nelm} and EDIFF = {ediff} must be positive")
@@ -84,3 +87,7 @@ def final_energies(free: float, atoms: int, incar: Incar) -> Energies:
     methfessel_paxton = max(order, 0)  # -1 (Fermi) and 0 (Gauss) take the mean
     extrapolated = ((methfessel_paxton + 1) * free + without_entropy) / (methfessel_paxton + 2)
     return Energies(free, without_entropy, extrapolated)
+
+
+def _has(path: Path) -> bool:
+    return path.is_file() and path.stat().st_size > 0

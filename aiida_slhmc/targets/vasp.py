@@ -12,10 +12,18 @@ from aiida.engine import WorkChain
 from aiida_vasp.data.potcar import PotcarData
 
 from aiida_slhmc.targets.base import Target
-from aiida_slhmc.targets.vasp_settings import SETTINGS
+from aiida_slhmc.targets.vasp_incar import Tags, flag, integer, read_tags
+from aiida_slhmc.targets.vasp_rules import check_known_tags, check_parameters
+from aiida_slhmc.targets.vasp_settings import SETTINGS, validate_inputs
+from aiida_slhmc.targets.vasp_sites import check_lengths, hubbard_tags, magnetic_tags
 from aiida_slhmc.targets.vasp_work_chain import VaspLabelWorkChain
 
 __all__ = ("VaspLabelWorkChain", "VaspTarget")
+
+OPTIONS = {
+    *("code", "potential_family", "potential_mapping", "options"),
+    *("incar", "unsupported_tags", "kpoints_mesh", "kpoints_offset", "magnetic_moments", "hubbard_u"),
+}
 
 
 class VaspTarget(Target):
@@ -32,35 +40,88 @@ class VaspTarget(Target):
     def get_inputs(cls, *, structure: orm.StructureData, functional: str, **options: Any) -> dict[str, Any]:
         """Inputs from the settings of ``vasp.yaml``, which are the paper's.
 
-        :param options: ``code`` (required), ``potential_family`` (required), ``potential_mapping`` (symbol to POTCAR
-            name), ``incar`` (tags to add or replace), ``kpoints_mesh`` (default 1 1 1), ``options`` (metadata.options).
-        :raises ValueError: for an unknown functional or option, a missing one, or POTCARs that are not there.
+        With spin, DFT+U or spin-orbit coupling there may be several electronic solutions, and the one that is found
+        may depend on where the search starts. A label must be a function of its configuration, not of the chain's
+        history, so LWAVE is then false, and each label starts from the atoms' densities, unless *incar* has LWAVE.
+
+        :param options: ``code`` (required), ``potential_family`` (required), ``potential_mapping`` (element to POTCAR
+            name), ``incar`` (tags to add or replace; None removes one), ``unsupported_tags`` (INCAR tags that
+            aiida-vasp does not know yet), ``kpoints_mesh`` (default 1 1 1), ``kpoints_offset`` (of 0 or 0.5),
+            ``magnetic_moments`` (by element, in µB, for example ``{"Ti": 1.0}``: ISPIN = 2 and MAGMOM), ``hubbard_u``
+            (by element, orbital and U in eV, for example ``{"Ti": ["d", 3.0]}``: DFT+U in Dudarev's form),
+            ``options`` (metadata.options). MAGMOM given as a tag has the order of the structure's own sites.
+        :raises ValueError: for an unknown functional or option, a missing one, POTCARs that are not there, or tags
+            that cannot give consistent labels.
         """
         settings = yaml.safe_load((files("aiida_slhmc.targets") / "vasp.yaml").read_text())
-        known = {"code", "potential_family", "potential_mapping", "incar", "kpoints_mesh", "options"}
-        unknown, missing = sorted(set(options) - known), sorted({"code", "potential_family"} - set(options))
-        if unknown or missing:
-            raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
+        _check_options(options)
         if functional not in settings["functionals"]:
             raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
-        incar = settings["common"] | settings["functionals"][functional] | (options.get("incar") or {})
-        kpoints = orm.KpointsData()
-        kpoints.set_kpoints_mesh(options.get("kpoints_mesh") or [1, 1, 1])
+        tags = _tags(structure, settings["common"] | settings["functionals"][functional], options)
+        calculation_settings = SETTINGS | _unsupported(options)
+        problem = check_known_tags(tags, calculation_settings) or check_parameters(tags)
+        problem = problem or check_lengths(tags, structure)
+        if problem:
+            raise ValueError(problem)
         mapping = settings["potential_mapping"] | (options.get("potential_mapping") or {})
         return {
             "code": options["code"],
-            "parameters": orm.Dict({key.lower(): value for key, value in incar.items()}),
-            "kpoints": kpoints,
+            "parameters": orm.Dict(tags),
+            "kpoints": _kpoints(options),
             "potential": _potentials(structure, options["potential_family"], mapping),
-            "settings": orm.Dict(SETTINGS),
+            "settings": orm.Dict(calculation_settings),
             "options": orm.Dict(settings["options"] | (options.get("options") or {})),
         }
 
     @classmethod
     def check_elements(cls, elements: set[str], inputs: Any) -> str | None:
-        """Every element has its POTCAR."""
+        """Every element has its POTCAR, and the INCAR has known tags only."""
         missing = sorted(elements - set(inputs.get("potential") or {}))
-        return f"target.potential has no POTCAR for {', '.join(missing)}" if missing else None
+        if missing:
+            return f"target.potential has no POTCAR for {', '.join(missing)}"
+        return validate_inputs(inputs, None)
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    unknown, missing = sorted(set(options) - OPTIONS), sorted({"code", "potential_family"} - set(options))
+    if unknown or missing:
+        raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
+
+
+def _tags(structure: orm.StructureData, protocol: dict[str, Any], options: dict[str, Any]) -> Tags:
+    """The protocol's tags, DFT+U and spin by element, and the user's own tags, in this order of precedence."""
+    own = {str(tag).lower(): value for tag, value in (options.get("incar") or {}).items()}
+    tags = read_tags(protocol)
+    if options.get("magnetic_moments"):
+        tags |= magnetic_tags(structure, options["magnetic_moments"])
+    if options.get("hubbard_u"):
+        tags |= hubbard_tags(structure, options["hubbard_u"])
+    tags = read_tags(tags | own)
+    if "lwave" not in own and _has_several_solutions(tags):
+        tags["lwave"] = False
+    return tags
+
+
+def _has_several_solutions(tags: Tags) -> bool:
+    """Whether the self-consistency may find one of several states, depending on its start."""
+    return integer(tags, "ispin", 1) == 2 or any(flag(tags, tag) for tag in ("ldau", "lsorbit", "lnoncollinear"))
+
+
+def _unsupported(options: dict[str, Any]) -> dict[str, Any]:
+    tags = options.get("unsupported_tags") or []
+    return {"unsupported_parameters": {str(tag).lower(): {} for tag in tags}} if tags else {}
+
+
+def _kpoints(options: dict[str, Any]) -> orm.KpointsData:
+    kpoints = orm.KpointsData()
+    mesh, offset = options.get("kpoints_mesh") or [1, 1, 1], options.get("kpoints_offset") or [0.0, 0.0, 0.0]
+    try:
+        kpoints.set_kpoints_mesh(mesh, offset=offset)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"kpoints_mesh takes three whole numbers, kpoints_offset three of 0 or 0.5: {error}"
+        ) from error
+    return kpoints
 
 
 def _potentials(structure: orm.StructureData, family: str, mapping: dict[str, str]) -> dict[str, PotcarData]:

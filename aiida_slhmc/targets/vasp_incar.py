@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -45,11 +46,12 @@ def number(tags: Tags, tag: str, default: float) -> float:
     """
     value = tags.get(tag, default)
     try:
-        if isinstance(value, bool):
-            raise TypeError
-        return float(value.upper().replace("D", "E") if isinstance(value, str) else value)
+        found = float(value.upper().replace("D", "E") if isinstance(value, str) else value)
     except (TypeError, ValueError):
-        raise ValueError(f"{tag.upper()} = {value!r} is of the wrong kind: a number is needed") from None
+        found = math.nan
+    if isinstance(value, bool) or not math.isfinite(found):
+        raise ValueError(f"{tag.upper()} = {value!r} is of the wrong kind: a number is needed")
+    return found
 
 
 def integer(tags: Tags, tag: str, default: int) -> int:

@@ -14,7 +14,7 @@ from aiida_slhmc.targets.label_work_chain import LabelWorkChain
 from aiida_slhmc.targets.site_order import group_sites, is_grouped
 from aiida_slhmc.targets.vasp_incar import Tags, flag, integer, read_tags
 from aiida_slhmc.targets.vasp_label import change_electronic_settings, order_site_tags, read_vasp_label
-from aiida_slhmc.targets.vasp_settings import validate_parameters, validate_settings
+from aiida_slhmc.targets.vasp_settings import validate_inputs, validate_kpoints, validate_parameters, validate_settings
 from aiida_slhmc.targets.vasp_sites import check_lengths, tags_per_site
 
 __all__ = ("VaspLabelWorkChain", "restart_file")
@@ -55,8 +55,10 @@ class VaspLabelWorkChain(LabelWorkChain):
         super().define(spec)
         spec.expose_inputs(VaspCalculation, include=("code", "kpoints", "parameters", "potential", "settings"))
         spec.inputs["parameters"].validator = validate_parameters
+        spec.inputs["kpoints"].validator = validate_kpoints
         spec.inputs["settings"].required = True
         spec.inputs["settings"].validator = validate_settings
+        spec.inputs.validator = validate_inputs
         spec.exit_code(
             424,
             "ERROR_TAG_PER_SITE",

@@ -1,4 +1,8 @@
-"""The label policy of VASP: one test for each rule, each with the smallest change that breaks it."""
+"""The label policy, line by line: what is a label, and what a recovery may change on the way to one.
+
+The lines about PSTRESS and about what may be set at all are in ``test_vasp_rules``, those about the energy and about
+the structure that a label belongs to in ``test_vasp_label``, what becomes of each failure in ``test_vasp_recoveries``.
+"""
 
 from __future__ import annotations
 
@@ -8,95 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aiida_slhmc.targets.label_policy import RECOVERABLE_TAGS, check_label
-from aiida_slhmc.targets.vasp_incar import functional_name
-from aiida_slhmc.targets.vasp_rules import check_parameters
-
-GOOD_TAGS = {"encut": 520, "ediff": 1e-6, "ismear": 0, "sigma": 0.05}
-
-
-@pytest.mark.parametrize(
-    "tags",
-    [
-        {},
-        {"nsw": 0, "isif": 2, "pstress": 0, "icharg": 2, "ml_lmlff": False},
-        {"ediff": 1e-4},
-        {"icharg": 1},
-        {"lhfcalc": True, "isif": 2},
-        {"lhfcalc": False},
-    ],
-)
-def test_good_parameters_pass(tags: dict[str, Any]) -> None:
-    """Fails where a rule refuses what is fine."""
-    assert check_parameters(GOOD_TAGS | tags) is None
-
-
-@pytest.mark.parametrize(
-    ("tags", "message"),
-    [
-        ({"ENCUT": 400}, "given twice"),
-        ({"pstress": 10}, "PSTRESS"),
-        ({"PSTRESS": -1.0}, "PSTRESS"),
-        ({"nsw": 1}, "NSW"),
-        ({"icharg": 11}, "ICHARG"),
-        ({"icharg": 10}, "ICHARG"),
-        ({"ml_lmlff": True}, "ML_LMLFF"),
-        ({"ediff": 2e-4}, "EDIFF > 1e-4"),
-        ({"isif": 1}, "ISIF < 2"),
-        ({"lhfcalc": True}, "set ISIF = 2"),
-    ],
-)
-def test_each_bad_tag_is_refused(tags: dict[str, Any], message: str) -> None:
-    """Fails where labels could be made that do not belong on one energy surface."""
-    assert message in (check_parameters(GOOD_TAGS | tags) or "")
-
-
-@pytest.mark.parametrize(
-    ("tag", "message"), [("ediff", "set EDIFF"), ("ismear", "ISMEAR"), ("sigma", "SIGMA"), ("encut", "set ENCUT")]
-)
-def test_each_missing_tag_is_refused(tag: str, message: str) -> None:
-    """Fails where the energy would depend on a default of VASP's."""
-    tags = {key: value for key, value in GOOD_TAGS.items() if key != tag}
-    assert message in (check_parameters(tags) or "")
-
-
-def test_all_problems_are_told_at_once() -> None:
-    """Fails where a user would have to submit once for each mistake."""
-    message = check_parameters(GOOD_TAGS | {"nsw": 5, "pstress": 1}) or ""
-    assert "NSW" in message
-    assert "PSTRESS" in message
-
-
-@pytest.mark.parametrize(
-    ("tags", "name"),
-    [
-        ({"gga": "PE"}, "pbe"),
-        ({"GGA": "PS"}, "pbesol"),
-        ({"gga": "CA"}, "lda"),
-        ({"gga": "RP"}, "rpbe"),
-        ({"gga": 91}, "pw91"),
-        ({"gga": "AM"}, "am05"),
-        ({"gga": "B3"}, "b3"),
-        ({}, "potcar"),
-        ({"metagga": "R2SCAN"}, "r2scan"),
-        ({"gga": "PE", "metagga": "SCAN"}, "scan"),
-        ({"gga": "PE", "lhfcalc": True, "hfscreen": 0.2}, "hse06"),
-        ({"lhfcalc": True, "hfscreen": 0.2, "aexx": 0.25}, "hse06"),
-        ({"gga": "PE", "lhfcalc": True}, "pbe-hybrid-0.25-0"),
-        ({"gga": "PE", "lhfcalc": True, "hfscreen": 0.2, "aexx": 0.3}, "pbe-hybrid-0.3-0.2"),
-        ({"gga": "PS", "lhfcalc": True, "hfscreen": 0.2}, "pbesol-hybrid-0.25-0.2"),
-        ({"gga": "PE", "ldau": True}, "pbe+u"),
-    ],
-)
-def test_functional_name(tags: dict[str, Any], name: str) -> None:
-    """Fails where two functionals have one name: blocks of both could then be trained on together."""
-    assert functional_name(tags) == name
-
-
-def test_recoveries_leave_the_energy_surface_alone() -> None:
-    """Fails where a tag that moves the energy becomes one that a recovery may change."""
-    moving = {"encut", "prec", "ismear", "sigma", "lreal", "gga", "metagga", "ediff", "isym", "ispin", "kspacing"}
-    assert not moving & RECOVERABLE_TAGS
+from aiida_slhmc.targets.label_policy import changed_tags, check_label, check_recovery, scf_iterations
 
 
 @pytest.fixture
@@ -121,6 +37,7 @@ def test_good_label(misc: dict[str, Any]) -> None:
     assert check_label(misc, 2) is None
     misc["run_status"]["last_iteration_index"] = [1, 59]
     assert check_label(misc, 2) is None
+    assert scf_iterations(misc) == 59
 
 
 @pytest.mark.parametrize(
@@ -129,7 +46,6 @@ def test_good_label(misc: dict[str, Any]) -> None:
         (("run_status", "finished"), False, "did not finish"),
         (("run_status",), {}, "did not finish"),
         (("run_status", "electronic_converged"), False, "did not converge"),
-        (("run_status", "contains_nelm_breach"), True, "did not converge"),
         (("total_energies", "energy_free"), None, "missing"),
         (("forces",), None, "missing"),
         (("stress",), None, "missing"),
@@ -140,7 +56,9 @@ def test_good_label(misc: dict[str, Any]) -> None:
         (("stress", 2, 2), float("nan"), "not finite"),
     ],
 )
-def test_each_defect_is_no_label(misc: dict[str, Any], path: tuple[Any, ...], value: Any, message: str) -> None:
+def test_label_needs_convergence_and_finite_energy_forces_and_stress(
+    misc: dict[str, Any], path: tuple[Any, ...], value: Any, message: str
+) -> None:
     """Fails where a broken output becomes a label."""
     broken = copy.deepcopy(misc)
     part = broken
@@ -150,13 +68,46 @@ def test_each_defect_is_no_label(misc: dict[str, Any], path: tuple[Any, ...], va
     assert message in (check_label(broken, 2) or "")
 
 
-def test_nelm_reached_although_vasp_says_ediff_is_reached(misc: dict[str, Any]) -> None:
-    """Fails where VASP's word is taken: the last iteration may meet EDIFF by chance."""
-    misc["run_status"] |= {"electronic_converged": True, "last_iteration_index": [1, 60]}
+@pytest.mark.parametrize("status", [{"last_iteration_index": [1, 60]}, {"contains_nelm_breach": True}])
+def test_nelm_reached_is_not_converged_whatever_vasp_prints(misc: dict[str, Any], status: dict[str, Any]) -> None:
+    """Fails where VASP's word ("EDIFF is reached") is taken: the last iteration may meet EDIFF by chance."""
+    assert misc["run_status"]["electronic_converged"] is True
+    misc["run_status"] |= status
     assert "NELM reached" in (check_label(misc, 2) or "")
 
 
-def test_extrapolated_energy_alone_is_no_label(misc: dict[str, Any]) -> None:
+def test_energy_is_the_free_energy(misc: dict[str, Any]) -> None:
     """Fails where energy(sigma→0) could take the place of the free energy, whose derivatives the forces are."""
     del misc["total_energies"]["energy_free"]
-    assert "missing" in (check_label(misc, 2) or "")
+    assert "free energy" in (check_label(misc, 2) or "")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"ALGO": "All"}, {"amix": 0.1, "BMIX": 1e-4, "imix": 1}, {"nelm": 300}, {"icharg": 1}, {"time": 0.2}, {}],
+)
+def test_recovery_may_change_algo_mixing_nelm_and_starting_density(changes: dict[str, Any]) -> None:
+    """Fails where a recovery that leaves the energy surface alone is refused."""
+    assert check_recovery(changes) is None
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        *("encut", "PREC", "ismear", "sigma", "LREAL", "kspacing", "kgamma"),
+        *("gga", "metagga", "lhfcalc", "aexx", "hfscreen", "ldauu", "ivdw", "lasph", "precfock"),
+        *("ediff", "isym", "ispin", "magmom", "nbands", "nelect", "addgrid", "ngx", "pstress"),
+    ],
+)
+def test_recovery_may_not_change_what_moves_the_energy(tag: str) -> None:
+    """Fails where a tag that moves the energy becomes one that a recovery may change, or may take away."""
+    assert tag.upper() in (check_recovery({"algo": "All", tag: 1}) or "")
+    assert tag.upper() in (check_recovery({tag: None}) or "")
+
+
+def test_changed_tags() -> None:
+    """Fails where a change, an addition or a removal goes unseen, or capitals count as one."""
+    asked = {"ENCUT": 520, "algo": "Fast", "gga": "PE", "system": None}
+    used = {"encut": 520, "algo": "All", "nelm": 300}
+    assert changed_tags(asked, used) == {"algo": "All", "gga": None, "nelm": 300}
+    assert changed_tags(asked, asked) == {}

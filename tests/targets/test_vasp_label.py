@@ -14,7 +14,7 @@ from interleaved import MIXED
 from aiida_slhmc.standin import STANDIN_VERSION
 from aiida_slhmc.targets import vasp_label
 from aiida_slhmc.targets.label_work_chain import NOT_A_LABEL, OTHER_STRUCTURE
-from aiida_slhmc.targets.site_order import group_sites
+from aiida_slhmc.targets.site_order import group_sites, site_order
 from aiida_slhmc.targets.vasp_label import change_electronic_settings, read_vasp_label
 
 STATUS = {"finished": True, "electronic_converged": True, "nelm": 60, "last_iteration_index": [1, 14]}
@@ -114,6 +114,45 @@ def test_not_a_label(structure) -> None:
     _, node = read(structure, misc)
     assert node.exit_status == NOT_A_LABEL
     assert "NELM reached" in node.exit_message
+
+
+def test_recovery_is_on_the_label(structure) -> None:
+    """Fails where a recovery is not recorded, or a start from the last label counts as one."""
+    misc, asked = misc_of(structure, "6.4.3"), {"gga": "PE", "algo": "Fast", "nelm": 60}
+    label, _ = read(structure, misc, asked)
+    assert label.base.attributes.get("recovery") == {}
+    assert label.base.attributes.get("scf_iterations") == 14
+    label, _ = read(structure, misc, asked, used=asked | {"icharg": 1})
+    assert label.base.attributes.get("recovery") == {}
+    used, start = asked | {"algo": "All", "amix": 0.1}, {"starting_density": "atomic", "algo": "ignored"}
+    label, _ = read(structure, misc, asked, used=used, recovery=start)
+    expected = {"algo": "All", "amix": 0.1, "starting_density": "atomic"}
+    assert label.base.attributes.get("recovery") == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"encut": 400}, {"sigma": 0.1}, {"lreal": "Auto"}, {"kspacing": 0.3}, {"gga": None}, {"magmom": [1.0] * 6}],
+)
+def test_label_with_other_settings_than_asked_for(structure, change: dict[str, Any]) -> None:
+    """Fails where the output of another energy surface, however it was made, becomes a label."""
+    asked = {"gga": "PE", "encut": 520, "sigma": 0.05}
+    _, node = read(structure, misc_of(structure, "6.4.3"), asked, used=asked | change)
+    assert node.exit_status == NOT_A_LABEL
+    assert next(iter(change)).upper() in node.exit_message
+    assert "another energy surface" in node.exit_message
+
+
+def test_moments_of_the_grouped_sites_are_no_change(structure) -> None:
+    """Fails where MAGMOM in VASP's order counts as a change, or moments of other sites do not."""
+    mixed = orm.StructureData(ase=structure.get_ase()[MIXED])
+    grouped, order = group_sites(mixed), site_order(mixed)
+    asked = {"gga": "PE", "magmom": [0, 1, 2, 3, 4, 5]}
+    misc = misc_of(grouped, STANDIN_VERSION)
+    _, node = read(mixed, misc, asked, calculated=grouped, used=asked | {"magmom": order})
+    assert node.is_finished_ok, node.exit_message
+    _, node = read(mixed, misc, asked, calculated=grouped, used=asked)
+    assert node.exit_status == NOT_A_LABEL
 
 
 def test_change_of_electronic_settings() -> None:

@@ -28,8 +28,8 @@ def test_unknown_target() -> None:
     ("functional", "expected"),
     [
         ("pbe", {"gga": "PE", "isif": 2, "encut": 520}),
-        ("r2scan", {"metagga": "R2SCAN", "lasph": True, "isif": 2}),
-        ("hse06", {"lhfcalc": True, "hfscreen": 0.2, "isif": 2}),
+        ("r2scan", {"metagga": "R2SCAN", "lasph": True, "isif": 2, "encut": 520}),
+        ("hse06", {"lhfcalc": True, "hfscreen": 0.2, "aexx": 0.25, "isif": 2, "encut": 520}),
     ],
 )
 def test_inputs_of_each_functional(inputs_of, functional: str, expected: dict[str, Any]) -> None:
@@ -73,28 +73,78 @@ def test_wrong_options(structure, family, functional: str, options: dict[str, An
 
 
 @pytest.mark.parametrize(
-    ("tags", "message"),
-    [({"pstress": 10}, "PSTRESS"), ({"nsw": 5}, "NSW"), ({"icharg": 11}, "ICHARG"), ({"nsw": "many"}, "wrong kind")],
+    ("options", "message"),
+    [
+        ({"incar": {"PSTRESS": 10}}, "PSTRESS"),
+        ({"incar": {"ENCTU": 500}}, "did you mean ENCUT"),
+        ({"incar": {"nsw": "many"}}, "of the wrong kind"),
+        ({"incar": {"ispin": 2, "magmom": [1, 1]}}, "MAGMOM has 2 values instead of 6"),
+        ({"hubbard_u": {"V": ["d", 3.0]}}, "V is not in the structure"),
+        ({"magnetic_moments": {"Ti": "up"}}, "of the wrong kind"),
+        ({"kpoints_mesh": [2, 2]}, "kpoints_mesh takes three whole numbers"),
+    ],
 )
-def test_parameters_are_checked_at_submission(inputs_of, tags: dict[str, Any], message: str) -> None:
-    """Fails where labels of another energy surface would only be found out later, or never."""
+def test_inconsistent_labels_are_refused_at_once(structure, vasp_code, family, options, message: str) -> None:
+    """Fails where inputs are made that cannot give consistent labels."""
     with pytest.raises(ValueError, match=message):
-        run(VaspLabelWorkChain, **inputs_of(**tags))
+        VaspTarget.get_inputs(structure=structure, functional="pbe", code=vasp_code, potential_family=family, **options)
+
+
+def test_options_of_the_user(inputs_of) -> None:
+    """Fails where k-points, spin, DFT+U, a removed tag or a tag newer than aiida-vasp's list do not arrive."""
+    options = {
+        "kpoints_mesh": [2, 2, 3],
+        "kpoints_offset": [0.0, 0.0, 0.5],
+        "magnetic_moments": {"Ti": 1.0},
+        "hubbard_u": {"Ti": ["d", 3.0]},
+        "unsupported_tags": ["XC"],
+    }
+    made = inputs_of(options=options, GGA=None, XC="PE", LDAUU=[4.0, 0.0])
+    assert made["kpoints"].get_kpoints_mesh() == ([2, 2, 3], [0.0, 0.0, 0.5])
+    tags = made["parameters"].get_dict()
+    assert "gga" not in tags
+    assert (tags["xc"], tags["ispin"], tags["ldau"]) == ("PE", 2, True)
+    assert tags["magmom"] == [1.0, 1.0, 0.0, 0.0, 0.0, 0.0]
+    assert tags["ldauu"] == [4.0, 0.0], "the user's own tags come last"
+    builder = VaspLabelWorkChain.get_builder()
+    builder._update(made)
 
 
 @pytest.mark.parametrize(
-    "parser_settings",
+    ("options", "tags", "starts_warm"),
     [
-        {},
-        {"energy_type": ["energy_free"], "required_quantity": ["run_status", "total_energies", "forces"]},
-        {
-            "energy_type": ["energy_extrapolated"],
-            "required_quantity": ["run_status", "total_energies", "forces", "stress"],
-        },
+        ({}, {}, True),
+        ({}, {"lwave": False}, False),
+        ({"magnetic_moments": {"Ti": 1.0}}, {}, False),
+        ({"hubbard_u": {"Ti": ["d", 3.0]}}, {}, False),
+        ({}, {"ispin": 2}, False),
+        ({}, {"lsorbit": True}, False),
+        ({"magnetic_moments": {"Ti": 1.0}}, {"LWAVE": True}, True),
     ],
 )
-def test_settings_are_checked_at_submission(inputs_of, parser_settings: dict[str, Any]) -> None:
-    """Fails where the parser would not be asked for the free energy, or for all that makes a label."""
-    settings = orm.Dict({"parser_settings": parser_settings})
+def test_label_depends_on_the_configuration_alone(inputs_of, options, tags, starts_warm: bool) -> None:
+    """Fails where one of several electronic solutions is handed on along the chain, unless the user asks for it."""
+    assert inputs_of(options=options, **tags)["parameters"]["lwave"] is starts_warm
+
+
+@pytest.mark.parametrize(
+    ("tags", "message"),
+    [
+        ({"pstress": 10}, "PSTRESS"),
+        ({"icharg": 11}, "ICHARG"),
+        ({"nsw": "many"}, "wrong kind"),
+        ({"enctu": 1}, "ENCUT"),
+    ],
+)
+def test_parameters_are_checked_at_submission(inputs_of, tags: dict[str, Any], message: str) -> None:
+    """Fails where labels of another energy surface would only be found out later, or never."""
+    inputs = inputs_of()
+    parameters = orm.Dict(inputs["parameters"].get_dict() | tags)
+    with pytest.raises(ValueError, match=message):
+        run(VaspLabelWorkChain, **inputs | {"parameters": parameters})
+
+
+def test_settings_are_checked_at_submission(inputs_of) -> None:
+    """Fails where the parser would not be asked for all that makes a label."""
     with pytest.raises(ValueError, match="parser_settings must require"):
-        run(VaspLabelWorkChain, **inputs_of() | {"settings": settings})
+        run(VaspLabelWorkChain, **inputs_of() | {"settings": orm.Dict({"parser_settings": {}})})
