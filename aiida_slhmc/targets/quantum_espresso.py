@@ -15,7 +15,13 @@ from aiida_quantumespresso.calculations.pw import PwCalculation
 from aiida_slhmc.targets.base import Target
 from aiida_slhmc.targets.label_work_chain import LabelWorkChain
 from aiida_slhmc.targets.quantum_espresso_label import change_electronic_settings, read_quantum_espresso_label
-from aiida_slhmc.targets.quantum_espresso_policy import check_parameters, check_settings, merge_parameters
+from aiida_slhmc.targets.quantum_espresso_policy import (
+    check_parameters,
+    check_settings,
+    has_several_solutions,
+    merge_parameters,
+    starts_from_files,
+)
 
 __all__ = ("QuantumEspressoLabelWorkChain", "QuantumEspressoTarget")
 
@@ -62,6 +68,16 @@ class QuantumEspressoLabelWorkChain(LabelWorkChain):
         spec.inputs["settings"].validator = _validate_settings
         spec.inputs["pseudos"].help = "Pseudopotentials by element (or, where they differ, by name of the kind)."
 
+    def keeps_density(self) -> bool:
+        """Whether the next calculation would start from what this one leaves."""
+        return starts_from_files(self.inputs.parameters.get_dict())
+
+    def setup(self) -> None:
+        """As the base class; but nothing is copied that is not read."""
+        super().setup()
+        if not self.keeps_density():
+            self.ctx.inputs.pop(self.RESTART_PORT, None)
+
     def prepare_structure(self) -> ExitCode | None:
         """Give each kind of the structure the pseudopotential of its element."""
         pseudos = self.inputs.pseudos
@@ -69,6 +85,16 @@ class QuantumEspressoLabelWorkChain(LabelWorkChain):
             kind.name: pseudos.get(kind.name) or pseudos[kind.symbol] for kind in self.inputs.structure.kinds
         }
         return None
+
+    def convergence_recoveries(self) -> tuple[dict[str, Any], ...]:
+        """As listed, but never with fewer iterations or stronger mixing than was asked for."""
+        electrons = self.inputs.parameters.get_dict()["ELECTRONS"]
+        limits = (("electron_maxstep", max), ("mixing_beta", min))
+        return tuple(
+            changes
+            | {key: limit(changes[key], electrons.get(key, changes[key])) for key, limit in limits if key in changes}
+            for changes in self.CONVERGENCE_RECOVERIES
+        )
 
     def make_label(self, node: orm.CalcJobNode, recovery: orm.Dict) -> tuple[Any, orm.CalcFunctionNode]:
         """Read and judge the label of the calculation *node*."""
@@ -101,6 +127,9 @@ class QuantumEspressoTarget(Target):
     def get_inputs(cls, *, structure: orm.StructureData, functional: str, **options: Any) -> dict[str, Any]:
         """Inputs from the settings of ``quantum_espresso.yaml``, whose cutoffs are for the potentials named there.
 
+        With spin or DFT+U there may be more than one electronic solution, and a start from an earlier density would
+        give the label a history: each label starts from atoms then, unless *parameters* say otherwise.
+
         :param options: ``code`` (required), ``pseudo_family`` (required; label of an aiida-pseudo family),
             ``parameters`` (namelists whose keys to add or replace; None removes one), ``kpoints_mesh`` (default 1 1 2)
             and ``kpoints_offset`` (0 or 0.5 for each direction; 0 0 0 where only a mesh is given, else 0 0 0.5),
@@ -115,11 +144,7 @@ class QuantumEspressoTarget(Target):
             raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
         if functional not in settings["functionals"]:
             raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
-        parameters = merge_parameters(settings["common"], settings["functionals"][functional])
-        parameters = merge_parameters(parameters, options.get("parameters") or {})
-        message = check_parameters(parameters)
-        if message:
-            raise ValueError(f"target options: parameters: {message}")
+        parameters = _parameters(settings, functional, options.get("parameters") or {})
         kpoints = _kpoints(settings, options)
         inputs = {
             "code": options["code"],
@@ -139,6 +164,18 @@ class QuantumEspressoTarget(Target):
         pseudos = inputs.get("pseudos") or {}
         missing = sorted(elements - set(pseudos) - {pseudo.element for pseudo in pseudos.values()})
         return f"target.pseudos has no pseudopotential for {', '.join(missing)}" if missing else None
+
+
+def _parameters(settings: dict[str, Any], functional: str, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The namelists of *functional* with the user's *own* keys on top, checked."""
+    asked = merge_parameters(merge_parameters(settings["common"], settings["functionals"][functional]), own)
+    if has_several_solutions(asked):
+        from_atoms = {"ELECTRONS": {"startingpot": "atomic", "startingwfc": "atomic+random"}}
+        asked = merge_parameters(merge_parameters(asked, from_atoms), own)
+    message = check_parameters(asked)
+    if message:
+        raise ValueError(f"target options: parameters: {message}")
+    return asked
 
 
 def _kpoints(settings: dict[str, Any], options: dict[str, Any]) -> orm.KpointsData:

@@ -18,7 +18,9 @@ __all__ = (
     "check_parameters",
     "check_settings",
     "functional_name",
+    "has_several_solutions",
     "merge_parameters",
+    "starts_from_files",
 )
 
 Parameters = dict[str, dict[str, Any]]
@@ -98,6 +100,18 @@ def merge_parameters(base: Parameters, top: Parameters) -> Parameters:
     for name, keys in _lower(top).items():
         merged.setdefault(name, {}).update(keys)
     return {name: {key: value for key, value in keys.items() if value is not None} for name, keys in merged.items()}
+
+
+def starts_from_files(parameters: Parameters) -> bool:
+    """Whether pw.x looks for a density or orbitals of an earlier run."""
+    electrons = _lower(parameters)["ELECTRONS"]
+    return "file" in (electrons.get("startingpot"), electrons.get("startingwfc"))
+
+
+def has_several_solutions(parameters: Parameters) -> bool:
+    """Whether the self-consistency may end in one of several states, so that a start from files gives it a history."""
+    system = _lower(parameters)["SYSTEM"]
+    return int(system.get("nspin", 1)) != 1 or bool(system.get("noncolin")) or bool(system.get("lda_plus_u"))
 
 
 def check_label(output: dict[str, Any], energy: ArrayLike, forces: ArrayLike, stress: ArrayLike, n: int) -> str | None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from aiida.plugins import DataFactory, GroupFactory
 from quantum_espresso import small_rutile
 
@@ -69,6 +71,22 @@ def test_own_parameters_come_on_top(inputs_of: Callable[..., dict[str, Any]]) ->
     assert (made["SYSTEM"]["ecutwfc"], made["SYSTEM"]["ecutrho"]) == (60, 480)
     assert "ecfixed" not in made["SYSTEM"]
     assert made["ELECTRONS"]["conv_thr"] == 1e-8
+
+
+@pytest.mark.parametrize(
+    ("own", "start"),
+    [
+        ({}, "file"),
+        ({"SYSTEM": {"nspin": 2}}, "atomic"),
+        ({"SYSTEM": {"lda_plus_u": True}}, "atomic"),
+        ({"SYSTEM": {"nspin": 2}, "ELECTRONS": {"startingpot": "file"}}, "file"),
+    ],
+)
+def test_where_the_self_consistency_starts(
+    inputs_of: Callable[..., dict[str, Any]], own: dict[str, Any], start: str
+) -> None:
+    """Fails where a label with several electronic solutions would depend on the one before without being asked to."""
+    assert inputs_of(parameters=own)["parameters"]["ELECTRONS"]["startingpot"] == start
 
 
 @pytest.mark.parametrize(
@@ -153,6 +171,36 @@ def test_ports_refuse_at_submission(
     builder = QuantumEspressoLabelWorkChain.get_builder()
     with pytest.raises(ValueError, match=message):
         builder._update(inputs_of() | {port: node})
+
+
+@pytest.mark.parametrize(("start", "is_kept"), [("file", True), ("atomic", False)])
+def test_restart_folder_is_only_used_where_it_is_read(
+    inputs_of: Callable[..., dict[str, Any]], computer: orm.Computer, start: str, is_kept: bool
+) -> None:
+    """Fails where densities are copied and kept for nothing."""
+    own = {"ELECTRONS": {"startingpot": start, "startingwfc": None}}
+    folder = orm.RemoteData(computer=computer, remote_path="/nowhere").store()
+    inputs = inputs_of(parameters=own) | {"restart_folder": folder}
+    process = instantiate_process(get_manager().get_runner(), QuantumEspressoLabelWorkChain, **inputs)
+    process.setup()
+    assert process.keeps_density() is is_kept
+    assert ("parent_folder" in process.ctx.inputs) is is_kept
+
+
+@pytest.mark.parametrize(
+    ("own", "first"),
+    [
+        ({}, {"mixing_beta": 0.2, "electron_maxstep": 200}),
+        ({"electron_maxstep": 500, "mixing_beta": 0.05}, {"mixing_beta": 0.05, "electron_maxstep": 500}),
+    ],
+)
+def test_recoveries_do_not_go_back(
+    inputs_of: Callable[..., dict[str, Any]], own: dict[str, Any], first: dict[str, Any]
+) -> None:
+    """Fails where a recovery tries less than the user's own settings did."""
+    inputs = inputs_of(parameters={"ELECTRONS": own})
+    process = instantiate_process(get_manager().get_runner(), QuantumEspressoLabelWorkChain, **inputs)
+    assert process.convergence_recoveries()[0] == first
 
 
 def test_recoveries_are_allowed() -> None:
