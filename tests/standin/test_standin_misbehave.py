@@ -98,11 +98,39 @@ def test_missing(run, rutile: Atoms, missing: str) -> None:
     assert np.isfinite(run.energy("e_fr_energy"))
 
 
-def test_brmix(run, rutile: Atoms) -> None:
-    run.write_inputs(rutile)
-    done = run.program({FAILURE: "brmix"})
+@pytest.mark.parametrize(
+    ("mode", "algo", "fails"),
+    [
+        ("brmix", "Normal", True),
+        ("brmix_normal", "Fast", True),
+        ("brmix_normal", "Normal", False),
+        ("brmix_normal", "All", False),
+    ],
+)
+def test_brmix(run, rutile: Atoms, mode: str, algo: str, fails: bool) -> None:
+    run.write_inputs(rutile, ALGO=algo)
+    done = run.program({FAILURE: mode})
     assert done.returncode == 0
-    assert "BRMIX: very serious problems" in done.stdout
+    assert ("BRMIX: very serious problems" in done.stdout) is fails
+
+
+@pytest.mark.parametrize(("algo", "fails"), [("Normal", True), ("Fast", True), ("All", False), ("Damped", False)])
+def test_zhegv(run, rutile: Atoms, algo: str, fails: bool) -> None:
+    run.write_inputs(rutile, ALGO=algo)
+    done = run.program({FAILURE: "zhegv"})
+    assert ("Error EDDDAV: Call to ZHEGV failed" in done.stdout) is fails
+    assert (TIMING not in run.text("OUTCAR")) is fails
+
+
+@pytest.mark.parametrize(("tags", "stops"), [({}, True), ({"ISTART": 0}, False)])
+def test_bad_wavecar(run, rutile: Atoms, tags: dict[str, int], stops: bool) -> None:
+    """Only who reads the WAVECAR of an earlier run stops on it."""
+    run.write_inputs(rutile, **tags)
+    assert run.program({FAILURE: "bad_wavecar"}).returncode == 0
+    assert (run.folder / "WAVECAR").is_file()
+    done = run.program({FAILURE: "bad_wavecar"})
+    assert done.returncode == (1 if stops else 0)
+    assert ("while reading WAVECAR" in done.stdout) is stops
 
 
 def test_slow(make_run, rutile: Atoms) -> None:

@@ -18,8 +18,8 @@ def iterations(algo: str, warm: bool = False, ediff: str = "1E-6") -> int:
 
 
 def test_number_of_iterations_depends_on_algorithm_start_and_criterion() -> None:
-    cold = {algo: iterations(algo) for algo in ("Normal", "All", "Fast", "VeryFast")}
-    assert cold == {"Normal": 14, "All": 13, "Fast": 12, "VeryFast": 11}
+    cold = {algo: iterations(algo) for algo in ("Normal", "All", "Conjugate", "Fast", "VeryFast")}
+    assert cold == {"Normal": 14, "All": 13, "Conjugate": 13, "Fast": 12, "VeryFast": 11}
     assert all(iterations(algo, warm=True) < count for algo, count in cold.items())
     assert iterations("Normal", ediff="1E-8") > cold["Normal"]
 

@@ -36,6 +36,9 @@ EXIT_STATUS = {
     "missing_forces": 1002,
     "missing_stress": 1002,
     "brmix": 703,
+    "brmix_normal": 703,
+    "zhegv": 1002,
+    "bad_wavecar": 0,
     "slow": 0,
 }
 
