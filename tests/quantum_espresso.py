@@ -87,13 +87,14 @@ def pseudo_family(aiida_profile: Any, tmp_path_factory: pytest.TempPathFactory) 
 def pw_label(pw_code: orm.InstalledCode, pseudo_family: str) -> Label:
     """Function that runs the label work chain and returns its node.
 
-    It takes *atoms*, namelists to put on top, a *restart_folder*, and options of the target.
+    It takes *atoms*, namelists to put on top, a *restart_folder*, other *settings* than the target's, and its options.
     """
 
     def run(
         atoms: Atoms,
         parameters: dict[str, Any] | None = None,
         restart_folder: orm.RemoteData | None = None,
+        settings: dict[str, Any] | None = None,
         **options: Any,
     ) -> orm.WorkChainNode:
         structure = orm.StructureData(ase=atoms).store()
@@ -103,6 +104,8 @@ def pw_label(pw_code: orm.InstalledCode, pseudo_family: str) -> Label:
         )
         if restart_folder is not None:
             inputs["restart_folder"] = restart_folder
+        if settings is not None:
+            inputs["settings"] = orm.Dict(settings)
         _, node = run_get_node(QuantumEspressoLabelWorkChain, structure=structure, **inputs)
         assert isinstance(node, orm.WorkChainNode)
         return node

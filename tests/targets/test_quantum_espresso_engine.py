@@ -22,6 +22,7 @@ from quantum_espresso import (
     calculations,
     moved,
     needs_pw,
+    silicon,
     small_rutile,
 )
 
@@ -129,6 +130,15 @@ def test_restart_in_another_cell(pw_label: Label, first: orm.WorkChainNode) -> N
     restarted = pw_label(atoms, restart_folder=first.outputs.remote_folder)
     assert [job.exit_status for job in calculations(restarted)] == [0]
     assert_same_label(restarted, pw_label(atoms))
+
+
+def test_gamma_point_alone(pw_label: Label) -> None:
+    """Fails where the real wave functions of the Γ point, which the target asks for, give another label."""
+    fast = pw_label(silicon(), {"SYSTEM": SMALL_CUTOFFS}, kpoints_mesh=[1, 1, 1])
+    general = pw_label(silicon(), {"SYSTEM": SMALL_CUTOFFS}, kpoints_mesh=[1, 1, 1], settings={})
+    inputs = [calculations(node)[0].base.repository.get_object_content("aiida.in") for node in (fast, general)]
+    assert ["K_POINTS gamma" in text for text in inputs] == [True, False]
+    assert_same_label(fast, general)
 
 
 def test_energy_with_smearing_is_the_free_energy(pw_label: Label) -> None:
