@@ -18,7 +18,7 @@ CODES = SlhmcWorkChain.exit_codes
 def test_outputs(finished) -> None:
     """Fails where a next run, or a reader, lacks something."""
     assert finished.is_finished_ok, finished.exit_message
-    assert set(finished.outputs) == {"model", "walkers", "datasets", "trajectory", "history"}
+    assert set(finished.outputs) == {"model", "walkers", "restart_folders", "datasets", "trajectory", "history"}
     assert set(finished.outputs.datasets) == {"block_0000", "block_0001"}
     assert set(finished.outputs.walkers) == {"walker_0", "walker_1"}
     history = finished.outputs.history
