@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
+from ase.stress import full_3x3_to_voigt_6_stress
 
 __all__ = ("MaceCheckpoint",)
 
@@ -38,8 +39,6 @@ class MaceCheckpoint(Calculator):
 
         :raises ValueError: if the model lacks an element.
         """
-        from ase.stress import full_3x3_to_voigt_6_stress
-
         from aiida_slhmc.worker.checkpoint import DTYPES, default_dtype
         from aiida_slhmc.worker.potential import MacePotential
 

@@ -173,7 +173,6 @@ def _own(name: str, **arguments: Any) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("name", "arguments", "code", "n_calculations", "message"),
     [
-        ("Missing", {}, CODES.ERROR_CALCULATOR, 1, "no class or function 'Missing'"),
         ("Broken", {"why": 1}, CODES.ERROR_CALCULATOR, 1, "unexpected keyword argument 'why'"),
         ("NoStress", {}, CODES.ERROR_CALCULATOR, 1, "take a calculator that has them all"),
         ("Broken", {"how": "scf"}, CODES.ERROR_NOT_CONVERGED, 1, "did not converge"),

@@ -55,11 +55,7 @@ class TestEvaluate:
         assert arrays["energy"] == atoms.get_potential_energy()
         np.testing.assert_array_equal(arrays["forces"], atoms.get_forces())
         np.testing.assert_array_equal(arrays["stress"], atoms.get_stress(voigt=False))
-        assert {key: (value.shape, value.dtype.name) for key, value in arrays.items()} == {
-            "energy": ((), "float64"),
-            "forces": ((4, 3), "float64"),
-            "stress": ((3, 3), "float64"),
-        }
+        assert all(value.dtype == np.float64 for value in arrays.values())
 
     @pytest.mark.parametrize(("free", "expected"), [(3.0, (3.0, "free_energy")), (None, (1.0, "energy"))])
     def test_free_energy_where_there_is_one(self, free, expected):
