@@ -42,7 +42,12 @@ class LabelWorkChain(BaseRestartWorkChain):
         """Inputs, outline, outputs and exit codes."""
         super().define(spec)
         spec.input("structure", valid_type=orm.StructureData, help="What to label.")
-        spec.input("options", valid_type=orm.Dict, help="metadata.options of the calculation: resources, wall time, …")
+        spec.input(
+            "options",
+            valid_type=orm.Dict,
+            validator=lambda node, _: cls.check_options(node.get_dict()),
+            help="metadata.options of the calculation: resources, wall time, …",
+        )
         if cls.RESTART_PORT is not None:
             spec.input(
                 "restart_folder",
@@ -78,6 +83,14 @@ class LabelWorkChain(BaseRestartWorkChain):
             "ERROR_OTHER_STRUCTURE",
             message="The output belongs to another structure than the one to label: {reason}. There is no label.",
         )
+
+    @classmethod
+    def check_options(cls, options: dict[str, Any]) -> str | None:
+        """Why the calculation would refuse these ``metadata.options``, or None."""
+        process: Any = cls._process_class
+        port = process.spec().inputs["metadata"]["options"]
+        error = port.validate(port.pre_process(options))
+        return None if error is None else f"options: {error.message}"
 
     @abstractmethod
     def make_label(self, node: orm.CalcJobNode, recovery: orm.Dict) -> tuple[Any, orm.CalcFunctionNode]:
