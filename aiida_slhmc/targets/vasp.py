@@ -10,6 +10,7 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.engine import WorkChain
 from aiida_vasp.data.potcar import PotcarData
+from ase.data import chemical_symbols
 
 from aiida_slhmc.targets.base import Target
 from aiida_slhmc.targets.vasp_incar import Tags, flag, integer, read_tags
@@ -59,8 +60,9 @@ class VaspTarget(Target):
             raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
         tags = _tags(structure, settings["common"] | settings["functionals"][functional], options)
         calculation_settings = SETTINGS | _unsupported(options)
+        calculation_options = settings["options"] | (options.get("options") or {})
         problem = check_known_tags(tags, calculation_settings) or check_parameters(tags)
-        problem = problem or check_lengths(tags, structure)
+        problem = problem or check_lengths(tags, structure) or VaspLabelWorkChain.check_options(calculation_options)
         if problem:
             raise ValueError(problem)
         mapping = settings["potential_mapping"] | (options.get("potential_mapping") or {})
@@ -70,7 +72,7 @@ class VaspTarget(Target):
             "kpoints": _kpoints(options),
             "potential": _potentials(structure, options["potential_family"], mapping),
             "settings": orm.Dict(calculation_settings),
-            "options": orm.Dict(settings["options"] | (options.get("options") or {})),
+            "options": orm.Dict(calculation_options),
         }
 
     @classmethod
@@ -86,6 +88,14 @@ def _check_options(options: dict[str, Any]) -> None:
     unknown, missing = sorted(set(options) - OPTIONS), sorted({"code", "potential_family"} - set(options))
     if unknown or missing:
         raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
+    for name in ("incar", "options", "potential_mapping"):
+        if not isinstance(options.get(name) or {}, dict):
+            raise ValueError(f"target options: {name} must give a value for each name, not {options[name]!r}")
+    if not isinstance(options.get("unsupported_tags") or [], list | tuple):
+        raise ValueError(f"target options: unsupported_tags must be a list, not {options['unsupported_tags']!r}")
+    unknown = sorted(set(options.get("potential_mapping") or {}) - set(chemical_symbols))
+    if unknown:
+        raise ValueError(f"potential_mapping: {', '.join(map(str, unknown))} is no element")
 
 
 def _tags(structure: orm.StructureData, protocol: dict[str, Any], options: dict[str, Any]) -> Tags:
@@ -125,7 +135,7 @@ def _kpoints(options: dict[str, Any]) -> orm.KpointsData:
 
 
 def _potentials(structure: orm.StructureData, family: str, mapping: dict[str, str]) -> dict[str, PotcarData]:
-    full_mapping = {symbol: mapping.get(symbol, symbol) for symbol in structure.get_symbols_set()}
+    full_mapping = {kind.name: mapping.get(kind.symbol, kind.symbol) for kind in structure.kinds}
     try:
         return dict(PotcarData.get_potcars_from_structure(structure, family, mapping=full_mapping))
     except (NotExistent, ValueError, KeyError) as error:

@@ -138,7 +138,10 @@ def check_parameters(parameters: dict[str, Any]) -> str | None:
 
 def check_known_tags(parameters: dict[str, Any], settings: dict[str, Any]) -> str | None:
     """Names that are no INCAR tags by aiida-vasp's list nor in ``settings.unsupported_parameters``, or None."""
-    known = {*incar_tags, *(str(tag).lower() for tag in settings.get("unsupported_parameters") or {})}
+    extra = settings.get("unsupported_parameters") or {}
+    if not isinstance(extra, dict):
+        return f"settings.unsupported_parameters must be a dictionary with the tags as keys, not {extra!r}"
+    known = {*incar_tags, *(str(tag).lower() for tag in extra)}
     unknown = sorted(read_tags(parameters).keys() - known)
     if not unknown:
         return None

@@ -63,14 +63,22 @@ def validate_settings(node: orm.Dict, _: Any) -> str | None:
         problems.append("remove ALWAYS_STORE = False, with which aiida-vasp's parser does not find its files")
     if settings.get("skip_parameters_validation"):
         problems.append("remove skip_parameters_validation; name newer INCAR tags in unsupported_parameters instead")
+    precision = settings.get("poscar_precision", 10)
+    if not isinstance(precision, int) or precision < 12:
+        problems.append(f"set poscar_precision = 16, not {precision!r}: VASP must get the positions that are labelled")
     for name in ("ADDITIONAL_RETRIEVE_LIST", "ADDITIONAL_RETRIEVE_TEMPORARY_LIST"):
-        for entry in settings.get(name) or []:
-            pattern = str(entry[0] if isinstance(entry, list | tuple) else entry)
-            large = [file for file in _STAY_ON_THE_CLUSTER if fnmatch(file, pattern)]
-            if large:
-                problems.append(f"{name} would retrieve {', '.join(large)}, which must stay on the cluster")
+        problems += _check_retrieved(name, settings.get(name) or [])
     problems += _check_parser(settings.get("parser_settings"))
     return "; ".join(problems) or None
+
+
+def _check_retrieved(name: str, entries: Any) -> list[str]:
+    """What is wrong with a list of further files to retrieve: names, or triples that begin with a name."""
+    if not isinstance(entries, list):
+        return [f"{name} must be a list, not {entries!r}"]
+    patterns = [str(entry[0] if isinstance(entry, list) and entry else entry) for entry in entries]
+    large = [file for file in _STAY_ON_THE_CLUSTER if any(fnmatch(file, pattern) for pattern in patterns)]
+    return [f"{name} would retrieve {', '.join(large)}, which must stay on the cluster"] if large else []
 
 
 def _check_parser(parser: Any) -> list[str]:

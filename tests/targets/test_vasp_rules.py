@@ -145,4 +145,5 @@ def test_tags_newer_than_the_list() -> None:
     settings = {"unsupported_parameters": {"xc": {}}}
     assert "XC" in (check_known_tags({"XC": "R2SCAN"}, {}) or "")
     assert check_known_tags({"XC": "R2SCAN"}, settings) is None
+    assert "must be a dictionary" in (check_known_tags({"XC": "R2SCAN"}, {"unsupported_parameters": ["xc"]}) or "")
     assert "ENCTU" in (check_known_tags({"XC": "R2SCAN", "ENCTU": 500}, settings) or "")

@@ -46,6 +46,9 @@ def test_good_settings_pass(aiida_profile, settings: dict[str, Any]) -> None:
         (SETTINGS | {"ALWAYS_STORE": False}, "ALWAYS_STORE"),
         (SETTINGS | {"skip_parameters_validation": True}, "skip_parameters_validation"),
         (with_parser(check_errors=False), "check_errors"),
+        ({"parser_settings": SETTINGS["parser_settings"]}, "poscar_precision = 16"),
+        (SETTINGS | {"poscar_precision": "full"}, "poscar_precision = 16"),
+        (SETTINGS | {"ADDITIONAL_RETRIEVE_LIST": "OSZICAR"}, "must be a list"),
         # large or licensed files
         (SETTINGS | {"ADDITIONAL_RETRIEVE_LIST": ["WAVECAR"]}, "would retrieve WAVECAR"),
         (SETTINGS | {"ADDITIONAL_RETRIEVE_TEMPORARY_LIST": ["CHG*"]}, "would retrieve CHGCAR, CHG"),

@@ -64,6 +64,12 @@ def _options(**changes: Any) -> dict[str, Any]:
         ("pbe", {}, r"missing \['code', 'potential_family'\]"),
         ("pbe", _options(potential_family="nowhere"), "no POTCARs .*family 'nowhere'.*uploadfamily"),
         ("pbe", _options(potential_mapping={"Ti": "Ti_sv"}), "no POTCARs .*Ti_sv.*uploadfamily"),
+        ("pbe", _options(potential_mapping={"ti": "Ti_pv"}), "potential_mapping: ti is no element"),
+        ("pbe", _options(potential_mapping=["Ti_pv"]), "potential_mapping must give"),
+        ("pbe", _options(incar=["ENCUT = 500"]), "incar must give"),
+        ("pbe", _options(unsupported_tags="XC"), "unsupported_tags must be a list"),
+        ("pbe", _options(options={"max_walclock_seconds": 60}), "options: Unexpected ports .*max_walclock_seconds"),
+        ("pbe", _options(options={"max_wallclock_seconds": "1h"}), "options: .*max_wallclock_seconds.*right type"),
     ],
 )
 def test_wrong_options(structure, family, functional: str, options: dict[str, Any], message: str) -> None:
@@ -148,3 +154,11 @@ def test_settings_are_checked_at_submission(inputs_of) -> None:
     """Fails where the parser would not be asked for all that makes a label."""
     with pytest.raises(ValueError, match="parser_settings must require"):
         run(VaspLabelWorkChain, **inputs_of() | {"settings": orm.Dict({"parser_settings": {}})})
+
+
+def test_options_are_checked_at_submission(inputs_of) -> None:
+    """Fails where a misspelt option of the scheduler costs a label instead of being told."""
+    inputs = inputs_of()
+    options = orm.Dict(inputs["options"].get_dict() | {"max_walclock_seconds": 60})
+    with pytest.raises(ValueError, match="max_walclock_seconds"):
+        run(VaspLabelWorkChain, **inputs | {"options": options})
