@@ -1,4 +1,4 @@
-"""Self-learning hybrid Monte Carlo on a target of ASE's: TiO₂ in GFN1-xTB tight binding, real electronic structure.
+"""Self-learning hybrid Monte Carlo on a target of ASE's: TiO₂ in GFN1-xTB tight binding, computed by tblite.
 
     verdi run examples/ase_slhmc.py            run here and wait, some minutes
     verdi run examples/ase_slhmc.py --submit   hand it to the daemon
@@ -8,7 +8,7 @@ tblite: `pip install tblite`. For another calculator of ASE's give `calculator` 
 
 tblite samples the Γ point only, and there six atoms of rutile are no minimum of GFN1: within 50 fs they are something
 else. The run starts from the minimum that they relax to, cell and all, with
-`BFGS(FrechetCellFilter(atoms)).run(fmax=0.02)` of ASE. The foundation model knows nothing of that structure: in three
+`BFGS(FrechetCellFilter(atoms)).run(fmax=0.03)` of ASE. The foundation model knows nothing of that structure: in three
 epochs of 12 labels the acceptance goes from 0.08 over 0.83 to 1.00, and the error of its forces from 1227 over 65 to
 48 meV/Å.
 """
