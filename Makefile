@@ -29,12 +29,15 @@ test-slow: .venv/installed
 test-all: .venv/installed
 	$(PYTEST)
 
-# free DFT engines for the tests and examples that run them; a test without its engine is skipped and says so
-engines:
-	@if command -v pw.x; then true; \
+# free DFT engines, for the tests and examples that run them; a test without its engine is skipped and says so.
+# aiida-cp2k is not among the package's dependencies: one of its own may have to be compiled
+ENGINE_PACKAGES := quantum-espresso quantum-espresso-data cp2k cp2k-data libopenblas0-openmp
+engines: .venv/installed
+	@if command -v pw.x >/dev/null && command -v cp2k.psmp >/dev/null; then true; \
 	elif command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then \
-		apt-get update -q && apt-get install -q -y quantum-espresso quantum-espresso-data; \
-	else echo "Quantum ESPRESSO (pw.x) is missing: sudo apt-get install quantum-espresso quantum-espresso-data"; fi
+		apt-get update -q && apt-get install -q -y $(ENGINE_PACKAGES); \
+	else echo "Quantum ESPRESSO or CP2K is missing: sudo apt-get install $(ENGINE_PACKAGES)"; fi
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev,cp2k]'
 
 # the sampler against exact distributions: a table with the negative controls, and figures
 validate: .venv/installed
