@@ -18,7 +18,6 @@ from aiida_slhmc.targets.quantum_espresso_label import change_electronic_setting
 from aiida_slhmc.targets.quantum_espresso_policy import (
     check_parameters,
     check_settings,
-    has_several_solutions,
     merge_parameters,
     starts_from_files,
 )
@@ -29,9 +28,8 @@ __all__ = ("QuantumEspressoLabelWorkChain", "QuantumEspressoTarget")
 class QuantumEspressoLabelWorkChain(LabelWorkChain):
     """Label one structure with pw.x: run, recover where the policy allows it, read the label.
 
-    With ``restart_folder`` pw.x gets a copy of what the earlier calculation has left; which part of it the
-    self-consistency starts from say ``startingpot`` and ``startingwfc`` in ``parameters``. Where the folder is gone,
-    pw.x starts from the atoms.
+    With ``restart_folder``, and ``startingpot`` or ``startingwfc`` 'file' in ``parameters``, pw.x gets a copy of what
+    the earlier calculation has left, and starts from it. Where the folder is gone, pw.x starts from atoms.
     Recovery may change mixing, diagonalisation, the number of iterations and the starting density, nothing that moves
     the energy.
     """
@@ -127,8 +125,8 @@ class QuantumEspressoTarget(Target):
     def get_inputs(cls, *, structure: orm.StructureData, functional: str, **options: Any) -> dict[str, Any]:
         """Inputs from the settings of ``quantum_espresso.yaml``, whose cutoffs are for the potentials named there.
 
-        With spin or DFT+U there may be more than one electronic solution, and a start from an earlier density would
-        give the label a history: each label starts from atoms then, unless *parameters* say otherwise.
+        Each label starts from atoms, unless *parameters* have ``{"ELECTRONS": {"startingpot": "file"}}`` or the same
+        of ``startingwfc``, see the comments there.
 
         :param options: ``code`` (required), ``pseudo_family`` (required; label of an aiida-pseudo family),
             ``parameters`` (namelists whose keys to add or replace; None removes one), ``kpoints_mesh`` (default 1 1 2)
@@ -169,9 +167,6 @@ class QuantumEspressoTarget(Target):
 def _parameters(settings: dict[str, Any], functional: str, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The namelists of *functional* with the user's *own* keys on top, checked."""
     asked = merge_parameters(merge_parameters(settings["common"], settings["functionals"][functional]), own)
-    if has_several_solutions(asked):
-        from_atoms = {"ELECTRONS": {"startingpot": "atomic", "startingwfc": "atomic+random"}}
-        asked = merge_parameters(merge_parameters(asked, from_atoms), own)
     message = check_parameters(asked)
     if message:
         raise ValueError(f"target options: parameters: {message}")

@@ -18,7 +18,6 @@ __all__ = (
     "check_parameters",
     "check_settings",
     "functional_name",
-    "has_several_solutions",
     "merge_parameters",
     "starts_from_files",
 )
@@ -106,12 +105,6 @@ def starts_from_files(parameters: Parameters) -> bool:
     """Whether pw.x looks for a density or orbitals of an earlier run."""
     electrons = _lower(parameters)["ELECTRONS"]
     return "file" in (electrons.get("startingpot"), electrons.get("startingwfc"))
-
-
-def has_several_solutions(parameters: Parameters) -> bool:
-    """Whether the self-consistency may end in one of several states, so that a start from files gives it a history."""
-    system = _lower(parameters)["SYSTEM"]
-    return int(system.get("nspin", 1)) != 1 or bool(system.get("noncolin")) or bool(system.get("lda_plus_u"))
 
 
 def check_label(output: dict[str, Any], energy: ArrayLike, forces: ArrayLike, stress: ArrayLike, n: int) -> str | None:

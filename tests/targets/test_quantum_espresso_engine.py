@@ -27,6 +27,7 @@ from quantum_espresso import (
 )
 
 pytestmark = needs_pw
+FROM_FILES = {"ELECTRONS": {"startingpot": "file", "startingwfc": "file"}}
 Array = NDArray[np.float64]
 
 # the same settings as the target's, written by hand
@@ -71,8 +72,8 @@ def printed(output: str) -> tuple[float, Array, Array]:
 
 @pytest.fixture(scope="module")
 def first(pw_label: Label) -> orm.WorkChainNode:
-    """A label of rutile off its sites, from atoms."""
-    return pw_label(small_rutile(seed=1))
+    """A label of rutile off its sites; its density and orbitals are kept."""
+    return pw_label(small_rutile(seed=1), FROM_FILES)
 
 
 def test_label_is_what_pw_prints(first: orm.WorkChainNode, tmp_path: Path) -> None:
@@ -111,7 +112,7 @@ def test_restart_after_a_short_move(pw_label: Label, first: orm.WorkChainNode) -
     """
     atoms = moved(small_rutile(seed=1), seed=2, amplitude=0.01)
     fresh = pw_label(atoms)
-    restarted = pw_label(atoms, restart_folder=first.outputs.remote_folder)
+    restarted = pw_label(atoms, FROM_FILES, restart_folder=first.outputs.remote_folder)
     assert_same_label(restarted, fresh)
     counts = [node.outputs.label.base.attributes.get("scf_iterations") for node in (restarted, fresh)]
     assert counts[0] < counts[1]
@@ -127,7 +128,7 @@ def test_restart_in_another_cell(pw_label: Label, first: orm.WorkChainNode) -> N
     atoms = small_rutile(seed=1)
     strain = np.diag([0.010, -0.008, 0.012]) + 0.003
     atoms.set_cell(atoms.cell.array @ (np.eye(3) + strain), scale_atoms=True)
-    restarted = pw_label(atoms, restart_folder=first.outputs.remote_folder)
+    restarted = pw_label(atoms, FROM_FILES, restart_folder=first.outputs.remote_folder)
     assert [job.exit_status for job in calculations(restarted)] == [0]
     assert_same_label(restarted, pw_label(atoms))
 

@@ -24,7 +24,8 @@ from aiida_slhmc.targets.quantum_espresso import QuantumEspressoLabelWorkChain
 
 pytestmark = needs_pw
 CODES = QuantumEspressoLabelWorkChain.exit_codes
-SILICON = {"SYSTEM": SMALL_CUTOFFS}
+SILICON = {"SYSTEM": SMALL_CUTOFFS, "ELECTRONS": {"startingpot": "file", "startingwfc": "file"}}
+TWO_ITERATIONS = SILICON | {"ELECTRONS": SILICON["ELECTRONS"] | {"electron_maxstep": 2}}
 # the pipe breaks in the middle of the self-consistency, which ends pw.x
 BROKEN = f'"{PW}" "$@" | head -n 60\n'
 
@@ -50,7 +51,7 @@ def script(computer: orm.Computer, tmp_path: Path) -> Callable[[str], orm.Instal
 
 def test_recovery(pw_label: Label, undisturbed: orm.WorkChainNode) -> None:
     """Fails where too few iterations are the end, or the label does not say what was changed."""
-    node = pw_label(silicon(), SILICON | {"ELECTRONS": {"electron_maxstep": 2}})
+    node = pw_label(silicon(), TWO_ITERATIONS)
     assert_same_label(node, undisturbed)
     jobs = calculations(node)
     assert [job.exit_status for job in jobs] == [410, 0]
@@ -66,7 +67,7 @@ def test_recovery_from_an_earlier_density(pw_label: Label, undisturbed: orm.Work
     """Fails where the recovery goes on from the density that did not lead to the ground state, or hides its change."""
     folder = undisturbed.outputs.remote_folder
     atoms = moved(silicon(), seed=2, amplitude=0.1)
-    node = pw_label(atoms, SILICON | {"ELECTRONS": {"electron_maxstep": 2}}, restart_folder=folder)
+    node = pw_label(atoms, TWO_ITERATIONS, restart_folder=folder)
     assert node.is_finished_ok, node.exit_message
     first, second = calculations(node)
     assert first.exit_status == 410
@@ -81,7 +82,7 @@ def test_never_converges(pw_label: Label, monkeypatch: pytest.MonkeyPatch) -> No
     """Fails where it tries for ever, gives up early, or takes the unconverged energy, which pw.x prints, too."""
     ways = ({"electron_maxstep": 2, "mixing_beta": 0.2}, {"electron_maxstep": 3, "diagonalization": "cg"})
     monkeypatch.setattr(QuantumEspressoLabelWorkChain, "CONVERGENCE_RECOVERIES", ways)
-    node = pw_label(silicon(), SILICON | {"ELECTRONS": {"electron_maxstep": 2}})
+    node = pw_label(silicon(), TWO_ITERATIONS)
     assert node.exit_status == CODES.ERROR_NOT_CONVERGED.status
     jobs = calculations(node)
     assert [job.exit_status for job in jobs] == [410, 410, 410]

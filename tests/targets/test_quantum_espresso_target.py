@@ -74,22 +74,6 @@ def test_own_parameters_come_on_top(inputs_of: Callable[..., dict[str, Any]]) ->
 
 
 @pytest.mark.parametrize(
-    ("own", "start"),
-    [
-        ({}, "file"),
-        ({"SYSTEM": {"nspin": 2}}, "atomic"),
-        ({"SYSTEM": {"lda_plus_u": True}}, "atomic"),
-        ({"SYSTEM": {"nspin": 2}, "ELECTRONS": {"startingpot": "file"}}, "file"),
-    ],
-)
-def test_where_the_self_consistency_starts(
-    inputs_of: Callable[..., dict[str, Any]], own: dict[str, Any], start: str
-) -> None:
-    """Fails where a label with several electronic solutions would depend on the one before without being asked to."""
-    assert inputs_of(parameters=own)["parameters"]["ELECTRONS"]["startingpot"] == start
-
-
-@pytest.mark.parametrize(
     ("options", "mesh", "is_gamma_only"),
     [
         ({"kpoints_mesh": [2, 2, 3]}, ([2, 2, 3], [0.0, 0.0, 0.0]), False),
@@ -173,12 +157,14 @@ def test_ports_refuse_at_submission(
         builder._update(inputs_of() | {port: node})
 
 
-@pytest.mark.parametrize(("start", "is_kept"), [("file", True), ("atomic", False)])
+@pytest.mark.parametrize(
+    ("own", "is_kept"),
+    [({}, False), ({"ELECTRONS": {"startingpot": "file"}}, True), ({"ELECTRONS": {"startingwfc": "file"}}, True)],
+)
 def test_restart_folder_is_only_used_where_it_is_read(
-    inputs_of: Callable[..., dict[str, Any]], computer: orm.Computer, start: str, is_kept: bool
+    inputs_of: Callable[..., dict[str, Any]], computer: orm.Computer, own: dict[str, Any], is_kept: bool
 ) -> None:
-    """Fails where densities are copied and kept for nothing."""
-    own = {"ELECTRONS": {"startingpot": start, "startingwfc": None}}
+    """Fails where densities are copied and kept for nothing, or a start from them is not to be had."""
     folder = orm.RemoteData(computer=computer, remote_path="/nowhere").store()
     inputs = inputs_of(parameters=own) | {"restart_folder": folder}
     process = instantiate_process(get_manager().get_runner(), QuantumEspressoLabelWorkChain, **inputs)
