@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from fixtures import OPTIONS
+from fixtures import FOUNDATION_FILE, OPTIONS
 from quantum_espresso import pseudo_family, pw_code, small_rutile  # noqa: F401
 
+from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
 SHARED: dict[str, Any] = {
@@ -30,6 +31,11 @@ def rutile(aiida_profile) -> orm.StructureData:
 
 
 @pytest.fixture(scope="session")
+def foundation_lda(aiida_profile) -> MaceModelData:
+    return MaceModelData(checkpoint=FOUNDATION_FILE.with_name("foundation_lda.safetensors")).store()
+
+
+@pytest.fixture(scope="session")
 def own_options(request) -> dict[str, Callable[[], tuple[str, dict[str, Any]]]]:
     """By target: the name of a functional that it has, and its options; made when asked for."""
     get = request.getfixturevalue
@@ -37,7 +43,12 @@ def own_options(request) -> dict[str, Callable[[], tuple[str, dict[str, Any]]]]:
         "vasp": lambda: ("pbe", {"code": get("vasp_code"), "potential_family": get("family"), "options": OPTIONS}),
         "quantum_espresso": lambda: (
             "pbe",
-            {"code": get("pw_code"), "pseudo_family": get("pseudo_family"), "options": OPTIONS},
+            {
+                "code": get("pw_code"),
+                "pseudo_family": get("pseudo_family"),
+                "parameters": {"ELECTRONS": {"startingpot": "file", "startingwfc": "file"}},
+                "options": OPTIONS,
+            },
         ),
         "ase": lambda: ("gfn1", {"code": get("python_code"), "options": OPTIONS}),
     }

@@ -49,5 +49,5 @@ def test_gives_the_label_of_the_built_in_target(example, own_options, structure)
     mine, theirs = (chain.outputs.label for chain in (node, built_in))
     assert mine.energy == pytest.approx(theirs.energy, abs=1e-6)
     np.testing.assert_allclose(mine.arrays()["forces"], theirs.arrays()["forces"], atol=1e-3)
-    np.testing.assert_allclose(mine.arrays()["stress"], theirs.arrays()["stress"], atol=1e-5)
+    np.testing.assert_allclose(mine.arrays()["stress"], theirs.arrays()["stress"], atol=1e-4)
     assert mine.base.attributes.get("engine") == "my-engine"
