@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, ClassVar
 
 import numpy as np
-import yaml
 from aiida import orm
 from aiida.engine import ExitCode, ProcessHandlerReport, WorkChain, calcfunction, process_handler
 
 from aiida_slhmc.calculations.ase_label import AseLabelCalculation, check_calculator
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.kernel.checks import check_names
 from aiida_slhmc.targets.base import Target
 from aiida_slhmc.targets.label_work_chain import OTHER_STRUCTURE, LabelWorkChain
+from aiida_slhmc.targets.options import check_options, read_settings
 
 __all__ = ("AseLabelWorkChain", "AseTarget", "read_ase_label")
 
@@ -103,10 +101,9 @@ class AseTarget(Target):
             ``options``: metadata.options.
         :raises ValueError: for an option that is unknown, missing or wrong.
         """
-        check_names(options, {"code", "calculator", "arguments", "files", "options"}, "target option")
-        if "code" not in options:
-            raise ValueError("target options: `code` is missing, a Python with ase and the calculator's package")
-        settings = yaml.safe_load((files("aiida_slhmc.targets") / "ase.yaml").read_text())
+        mappings = ("arguments", "files", "options")
+        check_options(options, ("code", "calculator", *mappings), required=("code",), mappings=mappings)
+        settings = read_settings("ase")
         chosen = _calculator(functional, settings["functionals"], options)
         problem = check_calculator(chosen)
         if problem:

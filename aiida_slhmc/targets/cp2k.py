@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, ClassVar
 
-import yaml
 from aiida import orm
 from aiida.engine import WorkChain
 from aiida_cp2k.calculations import Cp2kCalculation
@@ -16,9 +14,11 @@ from aiida_slhmc.targets.cp2k_label import change_electronic_settings, output_te
 from aiida_slhmc.targets.cp2k_output import says_not_converged
 from aiida_slhmc.targets.cp2k_policy import SCF, check_parameters, kinds_of, merge_parameters, value_at
 from aiida_slhmc.targets.label_work_chain import LabelWorkChain
+from aiida_slhmc.targets.options import check_options, make_mesh, read_settings, settings_of
 
 __all__ = ("Cp2kLabelWorkChain", "Cp2kTarget")
 
+OPTIONS = ("code", "kinds", "parameters", "kpoints_mesh", "files", "options")
 # where the plugin puts the earlier calculation's folder, and CP2K's orbitals in it: without and with k-points
 RESTART_FILES = {False: "./parent_calc/aiida-RESTART.wfn", True: "./parent_calc/aiida-RESTART.kp"}
 
@@ -96,19 +96,15 @@ class Cp2kTarget(Target):
         :raises ValueError: for an unknown functional or option, a missing one, or parameters that cannot give
             consistent labels.
         """
-        check_names(options, {"code", "kinds", "parameters", "kpoints_mesh", "files", "options"}, "target option")
-        if "code" not in options:
-            raise ValueError("target options: `code` is missing")
-        settings = yaml.safe_load((files("aiida_slhmc.targets") / "cp2k.yaml").read_text())
-        if functional not in settings["functionals"]:
-            raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
+        check_options(options, OPTIONS, required=("code",), mappings=("kinds", "parameters", "files", "options"))
+        settings = read_settings("cp2k")
         inputs = {
             "code": options["code"],
             "parameters": orm.Dict(_parameters(settings, structure, functional, options)),
             "options": orm.Dict(settings["options"] | (options.get("options") or {})),
         }
         if options.get("kpoints_mesh"):
-            inputs["kpoints"] = _kpoints(options["kpoints_mesh"])
+            inputs["kpoints"] = make_mesh(options["kpoints_mesh"])
         return inputs | ({"file": dict(options["files"])} if options.get("files") else {})
 
     @classmethod
@@ -136,21 +132,12 @@ def _parameters(
             },
         }
     }
-    layers = (settings["common"], settings["functionals"][functional], own, options.get("parameters") or {})
+    layers = (settings["common"], settings_of(settings, functional), own, options.get("parameters") or {})
     parameters = merge_parameters(*layers)
     message = check_parameters(parameters)
     if message:
         raise ValueError(f"target options: parameters: {message}")
     return parameters
-
-
-def _kpoints(mesh: Any) -> orm.KpointsData:
-    kpoints = orm.KpointsData()
-    try:
-        kpoints.set_kpoints_mesh(mesh)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"kpoints_mesh takes three whole numbers: {error}") from error
-    return kpoints
 
 
 def _validate_parameters(node: orm.Dict, _: Any) -> str | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, ClassVar
 
-import yaml
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.engine import ExitCode, WorkChain
@@ -14,6 +12,7 @@ from aiida_quantumespresso.calculations.pw import PwCalculation
 
 from aiida_slhmc.targets.base import Target
 from aiida_slhmc.targets.label_work_chain import LabelWorkChain
+from aiida_slhmc.targets.options import check_options, make_mesh, read_settings, settings_of
 from aiida_slhmc.targets.quantum_espresso_label import change_electronic_settings, read_quantum_espresso_label
 from aiida_slhmc.targets.quantum_espresso_policy import (
     check_parameters,
@@ -23,6 +22,9 @@ from aiida_slhmc.targets.quantum_espresso_policy import (
 )
 
 __all__ = ("QuantumEspressoLabelWorkChain", "QuantumEspressoTarget")
+
+
+OPTIONS = ("code", "pseudo_family", "parameters", "kpoints_mesh", "kpoints_offset", "options")
 
 
 class QuantumEspressoLabelWorkChain(LabelWorkChain):
@@ -135,13 +137,8 @@ class QuantumEspressoTarget(Target):
         :raises ValueError: for an unknown functional or option, a missing one, pseudopotentials that are not there, or
             parameters that cannot give consistent labels.
         """
-        settings = yaml.safe_load((files("aiida_slhmc.targets") / "quantum_espresso.yaml").read_text())
-        known = {"code", "pseudo_family", "parameters", "kpoints_mesh", "kpoints_offset", "options"}
-        unknown, missing = sorted(set(options) - known), sorted({"code", "pseudo_family"} - set(options))
-        if unknown or missing:
-            raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
-        if functional not in settings["functionals"]:
-            raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
+        settings = read_settings("quantum_espresso")
+        check_options(options, OPTIONS, required=("code", "pseudo_family"), mappings=("parameters", "options"))
         parameters = _parameters(settings, functional, options.get("parameters") or {})
         kpoints = _kpoints(settings, options)
         inputs = {
@@ -166,7 +163,7 @@ class QuantumEspressoTarget(Target):
 
 def _parameters(settings: dict[str, Any], functional: str, own: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The namelists of *functional* with the user's *own* keys on top, checked."""
-    asked = merge_parameters(merge_parameters(settings["common"], settings["functionals"][functional]), own)
+    asked = merge_parameters(merge_parameters(settings["common"], settings_of(settings, functional)), own)
     message = check_parameters(asked)
     if message:
         raise ValueError(f"target options: parameters: {message}")
@@ -175,20 +172,10 @@ def _parameters(settings: dict[str, Any], functional: str, own: dict[str, dict[s
 
 def _kpoints(settings: dict[str, Any], options: dict[str, Any]) -> orm.KpointsData:
     """The mesh and its offset; where only a mesh is given, it has none."""
-    mesh = options.get("kpoints_mesh")
-    default = settings["kpoints_offset"] if mesh is None else [0.0, 0.0, 0.0]
-    offset = options.get("kpoints_offset")
-    kpoints = orm.KpointsData()
-    try:
-        kpoints.set_kpoints_mesh(mesh or settings["kpoints_mesh"], offset=default if offset is None else offset)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"kpoints_mesh takes three whole numbers, kpoints_offset three of 0 or 0.5: {error}"
-        ) from error
-    message = _validate_kpoints(kpoints, None)
-    if message:
-        raise ValueError(message)
-    return kpoints
+    mesh, offset = options.get("kpoints_mesh"), options.get("kpoints_offset")
+    if mesh is None:
+        return make_mesh(settings["kpoints_mesh"], settings["kpoints_offset"] if offset is None else offset)
+    return make_mesh(mesh, offset)
 
 
 def _pseudos(structure: orm.StructureData, family: str) -> dict[str, orm.Data]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, ClassVar
 
-import yaml
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 from aiida.engine import WorkChain
@@ -13,6 +11,7 @@ from aiida_vasp.data.potcar import PotcarData
 from ase.data import chemical_symbols
 
 from aiida_slhmc.targets.base import Target
+from aiida_slhmc.targets.options import check_options, make_mesh, read_settings, settings_of
 from aiida_slhmc.targets.vasp_incar import Tags, flag, integer, read_tags
 from aiida_slhmc.targets.vasp_rules import check_known_tags, check_parameters
 from aiida_slhmc.targets.vasp_settings import SETTINGS, validate_inputs
@@ -54,11 +53,9 @@ class VaspTarget(Target):
         :raises ValueError: for an unknown functional or option, a missing one, POTCARs that are not there, or tags
             that cannot give consistent labels.
         """
-        settings = yaml.safe_load((files("aiida_slhmc.targets") / "vasp.yaml").read_text())
+        settings = read_settings("vasp")
         _check_options(options)
-        if functional not in settings["functionals"]:
-            raise ValueError(f"functional must be one of {', '.join(settings['functionals'])}, not '{functional}'")
-        tags = _tags(structure, settings["common"] | settings["functionals"][functional], options)
+        tags = _tags(structure, settings["common"] | settings_of(settings, functional), options)
         calculation_settings = SETTINGS | _unsupported(options)
         calculation_options = settings["options"] | (options.get("options") or {})
         problem = check_known_tags(tags, calculation_settings) or check_parameters(tags)
@@ -69,7 +66,7 @@ class VaspTarget(Target):
         return {
             "code": options["code"],
             "parameters": orm.Dict(tags),
-            "kpoints": _kpoints(options),
+            "kpoints": make_mesh(options.get("kpoints_mesh") or [1, 1, 1], options.get("kpoints_offset")),
             "potential": _potentials(structure, options["potential_family"], mapping),
             "settings": orm.Dict(calculation_settings),
             "options": orm.Dict(calculation_options),
@@ -85,12 +82,8 @@ class VaspTarget(Target):
 
 
 def _check_options(options: dict[str, Any]) -> None:
-    unknown, missing = sorted(set(options) - OPTIONS), sorted({"code", "potential_family"} - set(options))
-    if unknown or missing:
-        raise ValueError(f"target options: unknown {unknown or 'none'}, missing {missing or 'none'}")
-    for name in ("incar", "options", "potential_mapping"):
-        if not isinstance(options.get(name) or {}, dict):
-            raise ValueError(f"target options: {name} must give a value for each name, not {options[name]!r}")
+    mappings = ("incar", "options", "potential_mapping")
+    check_options(options, OPTIONS, required=("code", "potential_family"), mappings=mappings)
     if not isinstance(options.get("unsupported_tags") or [], list | tuple):
         raise ValueError(f"target options: unsupported_tags must be a list, not {options['unsupported_tags']!r}")
     unknown = sorted(set(options.get("potential_mapping") or {}) - set(chemical_symbols))
@@ -120,18 +113,6 @@ def _has_several_solutions(tags: Tags) -> bool:
 def _unsupported(options: dict[str, Any]) -> dict[str, Any]:
     tags = options.get("unsupported_tags") or []
     return {"unsupported_parameters": {str(tag).lower(): {} for tag in tags}} if tags else {}
-
-
-def _kpoints(options: dict[str, Any]) -> orm.KpointsData:
-    kpoints = orm.KpointsData()
-    mesh, offset = options.get("kpoints_mesh") or [1, 1, 1], options.get("kpoints_offset") or [0.0, 0.0, 0.0]
-    try:
-        kpoints.set_kpoints_mesh(mesh, offset=offset)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"kpoints_mesh takes three whole numbers, kpoints_offset three of 0 or 0.5: {error}"
-        ) from error
-    return kpoints
 
 
 def _potentials(structure: orm.StructureData, family: str, mapping: dict[str, str]) -> dict[str, PotcarData]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
 from parsevasp.constants import incar_tags
@@ -163,9 +164,9 @@ def _unreadable(tags: Tags) -> list[str]:
     """What is wrong with the kind of values that are only read later."""
     problems = []
     readers: tuple[Callable[[], Any], ...] = (
-        *(lambda tag=tag: flag(tags, tag) for tag in ("lwave", "lcharg")),  # type: ignore[misc]
-        *(lambda tag=tag: numbers(tags, tag) for tag in ("magmom", "ldaul", "ldauu", "ldauj") if tag in tags),  # type: ignore[misc]
-        lambda: functional_name(tags),
+        *(partial(flag, tags, tag) for tag in ("lwave", "lcharg")),
+        *(partial(numbers, tags, tag) for tag in ("magmom", "ldaul", "ldauu", "ldauj") if tag in tags),
+        partial(functional_name, tags),
     )
     for read in readers:
         try:

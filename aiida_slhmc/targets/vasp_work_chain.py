@@ -96,7 +96,8 @@ class VaspLabelWorkChain(LabelWorkChain):
 
     def change_settings(self, changes: dict[str, Any]) -> orm.Dict:
         """The INCAR that the user gave, in VASP's order of sites, with *changes*."""
-        return change_electronic_settings(self.ctx.parameters, orm.Dict(changes))
+        changed: Any = change_electronic_settings(self.ctx.parameters, orm.Dict(changes))
+        return changed
 
     def keeps_density(self) -> bool:
         """Whether the calculation leaves a WAVECAR or a CHGCAR that the next one would start from."""

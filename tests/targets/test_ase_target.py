@@ -114,7 +114,7 @@ EMT_PATH = "ase.calculators.emt.EMT"
 @pytest.mark.parametrize(
     ("functional", "options", "message"),
     [
-        ("gfn1", {}, "`code` is missing"),
+        ("gfn1", {}, "lacks code"),
         ("gfn1", {"code": None, "argument": {}}, "no target option 'argument'; did you mean 'arguments'"),
         ("gfn3", {"code": None}, "must be one of gfn1, gfn2, or `calculator` be given, not 'gfn3'"),
         ("gfn1", {"code": None, "calculator": EMT_PATH}, "calculator: 'gfn1' is the name of another method's labels"),
