@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.targets.cp2k_output import Cp2kOutput, read_output
 from aiida_slhmc.targets.cp2k_policy import RECOVERABLE_KEYS, SCF, check_label, functional_name, merge_parameters
+from aiida_slhmc.targets.label_policy import check_recovery, check_same_structure
 from aiida_slhmc.targets.label_work_chain import NOT_A_LABEL, OTHER_STRUCTURE
 
 __all__ = ("OUTPUT_FILE", "change_electronic_settings", "output_text", "read_cp2k_label")
@@ -65,9 +65,9 @@ def change_electronic_settings(parameters: orm.Dict, changes: orm.Dict) -> orm.D
 
     They may only touch the way to the ground state.
     """
-    forbidden = sorted(path for path in changes.get_dict() if path.upper() not in RECOVERABLE_KEYS)
-    if forbidden:
-        return ExitCode(421, f"a recovery may not change {', '.join(forbidden)}: the label would not be consistent")
+    problem = check_recovery(changes.get_dict(), RECOVERABLE_KEYS)
+    if problem:
+        return ExitCode(NOT_A_LABEL, problem)
     return orm.Dict(merge_parameters(parameters.get_dict(), *map(_nested, changes.get_dict().items())))
 
 
@@ -93,18 +93,9 @@ def _difference(structure: orm.StructureData, calculated: orm.StructureData, out
 
     Judged are the calculation's input and, where CP2K prints them, the number of atoms and their elements.
     """
-    atoms, given = structure.get_ase(), calculated.get_ase()
-    if len(given) != len(atoms):
-        return f"it has {len(given)} sites instead of {len(atoms)}"
-    if list(given.symbols) != list(atoms.symbols):
-        return "its species are others, or in another order"
-    for name, expected, found in (
-        ("positions", atoms.positions, given.positions),
-        ("cell", atoms.cell.array, given.cell.array),
-    ):
-        difference = float(np.abs(found - expected).max())
-        if not difference <= TOLERANCE:
-            return f"its {name} differ by {difference:.3g} Å"
-    if output.elements is not None and output.elements != list(atoms.symbols):
+    difference = check_same_structure(structure, calculated, TOLERANCE)
+    if difference:
+        return difference
+    if output.elements is not None and output.elements != list(structure.get_ase().symbols):
         return "CP2K printed forces on other elements, or in another order"
     return None

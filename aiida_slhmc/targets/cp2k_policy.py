@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from aiida_slhmc.targets.cp2k_output import Cp2kOutput
+from aiida_slhmc.targets.label_policy import check_numbers
 
 __all__ = (
     "RECOVERABLE_KEYS",
@@ -101,13 +100,7 @@ def check_label(output: Cp2kOutput, n_atoms: int) -> str | None:
         return "CP2K did not come to its end"
     if not output.is_converged:
         return "the electronic self-consistency did not converge"
-    if output.energy is None or output.forces is None or output.stress is None:
-        return "the energy, the forces or the stress are missing"
-    if output.forces.shape != (n_atoms, 3):
-        return f"forces have the wrong shape: {output.forces.shape}"
-    if not (np.isfinite(output.energy) and np.isfinite(output.forces).all() and np.isfinite(output.stress).all()):
-        return "the energy, the forces or the stress are not finite"
-    return None
+    return check_numbers(output.energy, output.forces, output.stress, n_atoms)
 
 
 Rules = list[tuple[bool, str]]

@@ -1,67 +1,55 @@
-"""The label policy for VASP: what a recovery may change, and when an output is a label.
+"""The part of the label policy that is the same for all engines.
 
-Labels of one run must all come from the same potential energy surface: one label with another cutoff, smearing or
-functional spoils the chain and the training set alike. What may be set in the first place is in ``vasp_rules``.
+Labels of one run must all come from the same potential energy surface, and each must belong to its own configuration.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+from aiida import orm
 
-from aiida_slhmc.targets.vasp_incar import Tags, read_tags
-
-__all__ = ("RECOVERABLE_TAGS", "changed_tags", "check_label", "check_recovery", "scf_iterations")
-
-# what moves the energy by no more than the electronic convergence: the way to the ground state, not the ground state
-_ALGORITHM = {"algo", "time", "nelm", "nelmin", "nelmdl"}
-_MIXING = {"amix", "bmix", "amin", "amix_mag", "bmix_mag", "imix", "inimix", "maxmix", "mixpre", "wc", "lmixtau"}
-_START = {"istart", "icharg", "iniwav"}
-RECOVERABLE_TAGS = frozenset(_ALGORITHM | _MIXING | _START)
+__all__ = ("check_numbers", "check_recovery", "check_same_structure", "check_values")
 
 
-def changed_tags(asked: dict[str, Any], used: dict[str, Any]) -> Tags:
-    """The tags of *used* that are not as in *asked*, in small letters; None for one that is no longer there."""
-    before, after = read_tags(asked), read_tags(used)
-    return {tag: after.get(tag) for tag in sorted({*before, *after}) if before.get(tag) != after.get(tag)}
+def check_numbers(energy: Any, forces: Any, stress: Any, n_atoms: int) -> str | None:
+    """Why these are no label of *n_atoms* atoms, or None: one energy, forces (n, 3), stress (3, 3), all finite."""
+    named = {"free energy": energy, "forces": forces, "stress": stress}
+    missing = [name for name, value in named.items() if value is None]
+    if missing:
+        return f"the {', '.join(missing)} missing in the output"
+    shapes = np.shape(energy), np.shape(forces), np.shape(stress)
+    if shapes != ((), (n_atoms, 3), (3, 3)):
+        return f"energy, forces or stress have the wrong shape: {shapes}"
+    if not all(np.all(np.isfinite(values)) for values in (energy, forces, stress)):
+        return "the energy, the forces or the stress are not finite"
+    return None
 
 
-def check_recovery(changes: dict[str, Any]) -> str | None:
-    """Why a recovery may not make these changes of the INCAR, or None if it may."""
-    forbidden = sorted(tag.upper() for tag in changes if tag.lower() not in RECOVERABLE_TAGS)
+def check_recovery(changes: Iterable[str], allowed: Iterable[str]) -> str | None:
+    """Why a recovery may not change these settings, or None if all are among the *allowed* (in any case of letters)."""
+    permitted = {name.lower() for name in allowed}
+    forbidden = sorted(name for name in changes if name.lower() not in permitted)
     if not forbidden:
         return None
     return f"a recovery may not change {', '.join(forbidden)}: the label would be on another energy surface"
 
 
-def check_label(misc: dict[str, Any], n_atoms: int) -> str | None:
-    """Why the parsed output (aiida-vasp's ``misc``) is not a label, or None if it is one."""
-    status = misc.get("run_status", {})
-    if not status.get("finished", False):
-        return "the calculation did not finish"
-    if not status.get("electronic_converged", False) or _reached_nelm(status):
-        return "the electronic self-consistency did not converge (NELM reached)"
-    energy = misc.get("total_energies", {}).get("energy_free")
-    forces, stress = misc.get("forces"), misc.get("stress")
-    if energy is None or forces is None or stress is None:
-        return "the free energy, the forces or the stress are missing"
-    if np.shape(forces) != (n_atoms, 3) or np.shape(stress) != (3, 3):
-        return f"forces or stress have the wrong shape: {np.shape(forces)}, {np.shape(stress)}"
-    if not (np.isfinite(energy) and np.all(np.isfinite(forces)) and np.all(np.isfinite(stress))):
-        return "the energy, the forces or the stress are not finite"
-    return None
+def check_same_structure(structure: orm.StructureData, calculated: orm.StructureData, tolerance: float) -> str | None:
+    """Why *calculated* is not *structure*, or None: species and their order, positions and cell to *tolerance* (Å)."""
+    atoms, given = structure.get_ase(), calculated.get_ase()
+    if len(given) != len(atoms):
+        return f"it has {len(given)} sites instead of {len(atoms)}"
+    if list(given.symbols) != list(atoms.symbols):
+        return "its species are others, or in another order"
+    return check_values("positions", given.positions, atoms.positions, tolerance) or check_values(
+        "cell", given.cell.array, atoms.cell.array, tolerance
+    )
 
 
-def scf_iterations(misc: dict[str, Any]) -> int | None:
-    """Electronic iterations of the one ionic step, where the output tells them."""
-    last = misc.get("run_status", {}).get("last_iteration_index")
-    return int(last[-1]) if last else None
-
-
-def _reached_nelm(status: dict[str, Any]) -> bool:
-    """Whether the last electronic loop used all of NELM, even where VASP says that EDIFF is reached."""
-    if status.get("contains_nelm_breach"):
-        return True
-    last = status.get("last_iteration_index")
-    return bool(last and status.get("nelm") and last[-1] >= status["nelm"])
+def check_values(name: str, found: Any, expected: Any, tolerance: float) -> str | None:
+    """Why the values *found* (None where they are missing) are not those *expected* (Å), or None if they are."""
+    difference = np.inf if found is None else float(np.abs(np.asarray(found) - expected).max())
+    return None if difference <= tolerance else f"its {name} differ by {difference:.3g} Å"

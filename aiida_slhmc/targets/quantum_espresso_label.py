@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode, calcfunction
 from ase.units import GPa
 
 from aiida_slhmc.data.configuration import ConfigurationData
+from aiida_slhmc.targets.label_policy import check_recovery, check_same_structure, check_values
 from aiida_slhmc.targets.label_work_chain import NOT_A_LABEL, OTHER_STRUCTURE
 from aiida_slhmc.targets.quantum_espresso_policy import (
     RECOVERABLE_KEYS,
@@ -71,9 +71,9 @@ def change_electronic_settings(parameters: orm.Dict, changes: orm.Dict) -> orm.D
 
     They may only touch the way to the ground state.
     """
-    forbidden = sorted(key for key in changes.get_dict() if key.lower() not in RECOVERABLE_KEYS)
-    if forbidden:
-        return ExitCode(421, f"a recovery may not change {', '.join(forbidden)}: the label would not be consistent")
+    problem = check_recovery(changes.get_dict(), RECOVERABLE_KEYS)
+    if problem:
+        return ExitCode(NOT_A_LABEL, problem)
     return orm.Dict(merge_parameters(parameters.get_dict(), {"ELECTRONS": changes.get_dict()}))
 
 
@@ -84,20 +84,12 @@ def check_structure(
 
     Judged are the calculation's input and, where pw.x says it, the cell and the positions that it computed.
     """
-    atoms, given = structure.get_ase(), calculated.get_ase()
-    if len(given) != len(atoms):
-        return f"it has {len(given)} sites instead of {len(atoms)}"
-    if list(given.symbols) != list(atoms.symbols):
-        return "its species are others, or in another order"
-    for name, expected, found in (
-        ("positions", atoms.positions, [given.positions, _last(trajectory, "positions")]),
-        ("cell", atoms.cell.array, [given.cell.array, _last(trajectory, "cells")]),
-    ):
-        for values in found:
-            difference = np.inf if values is None else float(np.abs(values - expected).max())
-            if not difference <= TOLERANCE:
-                return f"its {name} differ by {difference:.3g} Å"
-    return None
+    atoms = structure.get_ase()
+    return (
+        check_same_structure(structure, calculated, TOLERANCE)
+        or check_values("positions", _last(trajectory, "positions"), atoms.positions, TOLERANCE)
+        or check_values("cell", _last(trajectory, "cells"), atoms.cell.array, TOLERANCE)
+    )
 
 
 def _last(trajectory: orm.TrajectoryData, name: str) -> Any:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 from numpy.typing import ArrayLike
+
+from aiida_slhmc.targets.label_policy import check_numbers
 
 __all__ = (
     "RECOVERABLE_KEYS",
@@ -117,13 +118,9 @@ def check_label(output: dict[str, Any], energy: ArrayLike, forces: ArrayLike, st
     convergence = output.get("convergence_info", {}).get("scf_conv", {})
     if convergence.get("convergence_achieved") is not True:
         return "the electronic self-consistency did not converge"
-    if energy is None or forces is None or stress is None:
-        return "the energy, the forces or the stress are missing"
-    shapes = np.shape(energy), np.shape(forces), np.shape(stress)
-    if shapes != ((), (n, 3), (3, 3)):
-        return f"energy, forces or stress have the wrong shape: {shapes}"
-    if not (np.isfinite(energy) and np.all(np.isfinite(forces)) and np.all(np.isfinite(stress))):
-        return "the energy, the forces or the stress are not finite"
+    problem = check_numbers(energy, forces, stress, n)
+    if problem:
+        return problem
     units = {"energy_units": "ev", "forces_units": "ev / angstrom", "stress_units": "gpascal"}
     wrong = sorted(key for key, unit in units.items() if str(output.get(key)).lower() != unit)
     return f"the output has {', '.join(f'{key} {output.get(key)}' for key in wrong)}" if wrong else None

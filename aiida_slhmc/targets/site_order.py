@@ -12,6 +12,8 @@ from aiida import orm
 from aiida.engine import calcfunction
 from numpy.typing import ArrayLike, NDArray
 
+from aiida_slhmc.targets.label_policy import check_values
+
 __all__ = ("check_order", "group_sites", "grouped", "is_grouped", "original_order", "site_order")
 
 TOLERANCE = 1e-10  # Å; both structures hold the same digits, so any real difference is a mistake
@@ -65,14 +67,9 @@ def check_order(structure: orm.StructureData, calculated: orm.StructureData) -> 
         return f"it has {len(calculated.sites)} sites instead of {len(order)}"
     if _species(calculated, list(range(len(order)))) != _species(structure, order):
         return "its species are others, or in another order"
-    for name, found, expected in (
-        ("positions", _positions(calculated), _positions(structure)[order]),
-        ("cell", np.array(calculated.cell), np.array(structure.cell)),
-    ):
-        difference = float(np.abs(found - expected).max())
-        if not difference <= TOLERANCE:
-            return f"its {name} differ by {difference:.3g} Å"
-    return None
+    return check_values("positions", _positions(calculated), _positions(structure)[order], TOLERANCE) or check_values(
+        "cell", calculated.cell, structure.cell, TOLERANCE
+    )
 
 
 def original_order(values: ArrayLike, order: list[int]) -> NDArray[np.float64]:

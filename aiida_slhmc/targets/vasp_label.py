@@ -8,10 +8,11 @@ from ase.units import GPa
 
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.standin import STANDIN_VERSION
-from aiida_slhmc.targets.label_policy import changed_tags, check_label, check_recovery, scf_iterations
+from aiida_slhmc.targets.label_policy import check_recovery
 from aiida_slhmc.targets.label_work_chain import NOT_A_LABEL, OTHER_STRUCTURE
 from aiida_slhmc.targets.site_order import check_order, original_order, site_order
 from aiida_slhmc.targets.vasp_incar import functional_name, read_tags
+from aiida_slhmc.targets.vasp_policy import RECOVERABLE_TAGS, changed_tags, check_label, scf_iterations
 from aiida_slhmc.targets.vasp_sites import in_vasp_order
 
 __all__ = ("change_electronic_settings", "order_site_tags", "read_vasp_label")
@@ -40,7 +41,7 @@ def read_vasp_label(
     if difference:
         return ExitCode(OTHER_STRUCTURE, difference)
     changes = changed_tags(in_vasp_order(asked.get_dict(), order), used.get_dict())
-    problem = check_recovery(changes) or check_label(output, len(structure.sites))
+    problem = check_recovery(map(str.upper, changes), RECOVERABLE_TAGS) or check_label(output, len(structure.sites))
     if problem:
         return ExitCode(NOT_A_LABEL, problem)
     # ICHARG only tells which of the earlier calculation's files VASP starts from
@@ -63,7 +64,7 @@ def read_vasp_label(
 @calcfunction
 def change_electronic_settings(parameters: orm.Dict, changes: orm.Dict) -> orm.Dict | ExitCode:
     """The INCAR *parameters* with *changes*, which may only touch the way to the ground state."""
-    problem = check_recovery(changes.get_dict())
+    problem = check_recovery(map(str.upper, changes.get_dict()), RECOVERABLE_TAGS)
     if problem:
         return ExitCode(NOT_A_LABEL, problem)
     return orm.Dict(read_tags(parameters.get_dict()) | read_tags(changes.get_dict()))

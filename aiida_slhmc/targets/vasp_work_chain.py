@@ -9,11 +9,11 @@ from aiida.engine import ExitCode
 from aiida_vasp.calcs.vasp import VaspCalculation
 from aiida_vasp.parsers.content_parsers.stream import StreamParser
 
-from aiida_slhmc.targets.label_policy import changed_tags
 from aiida_slhmc.targets.label_work_chain import LabelWorkChain
 from aiida_slhmc.targets.site_order import group_sites, is_grouped
 from aiida_slhmc.targets.vasp_incar import Tags, flag, integer, read_tags
 from aiida_slhmc.targets.vasp_label import change_electronic_settings, order_site_tags, read_vasp_label
+from aiida_slhmc.targets.vasp_policy import changed_tags
 from aiida_slhmc.targets.vasp_settings import validate_inputs, validate_kpoints, validate_parameters, validate_settings
 from aiida_slhmc.targets.vasp_sites import check_lengths, tags_per_site
 

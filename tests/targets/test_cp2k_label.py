@@ -182,5 +182,5 @@ def test_change_of_electronic_settings() -> None:
 def test_change_of_the_energy_surface_is_refused(path: str) -> None:
     """Fails where a recovery may move the energy."""
     _, node = change_electronic_settings.run_get_node(parameters=orm.Dict(PARAMETERS), changes=orm.Dict({path: 1}))
-    assert node.exit_status == 421
+    assert node.exit_status == 420
     assert path in node.exit_message

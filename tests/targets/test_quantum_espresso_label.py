@@ -152,5 +152,5 @@ def test_change_of_the_energy_surface_is_refused(key: str) -> None:
     _, node = change_electronic_settings.run_get_node(
         parameters=orm.Dict(GOOD), changes=orm.Dict({"mixing_beta": 0.2, key: 1})
     )
-    assert node.exit_status == 421
+    assert node.exit_status == 420
     assert key in node.exit_message
