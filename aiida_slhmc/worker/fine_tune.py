@@ -89,11 +89,11 @@ class _Job:
         found = {frame.functional for frame in self.frames.training + self.frames.validation}
         return found.pop() if len(found) == 1 else None
 
-    def errors(self) -> dict[str, Errors]:
-        """Return the errors on both sets, with stress where it is labelled."""
+    def errors(self, *sets: str) -> dict[str, Errors]:
+        """Return the errors on ``training`` and ``validation``, or one of them, with stress where it is labelled."""
         loss = make_loss(self.parameters).to(self.device)
         result = {}
-        for name in ("training", "validation"):
+        for name in sets or ("training", "validation"):
             batches = make_batches(getattr(self, name), self.parameters.batch_size, self.device)
             stress = self.parameters.uses_stress or any(
                 frame.stress is not None for frame in getattr(self.frames, name)
@@ -105,6 +105,7 @@ class _Job:
 def _run(folder: Path, started: float) -> dict[str, Any]:
     with default_dtype(torch.float64):
         job = _prepare(folder)
+        parent_loss = job.errors("validation")["validation"].loss
         references = _set_references(job)
         print(
             f"{len(job.training)} configurations train, {len(job.validation)} validate; references {references.table}"
@@ -120,7 +121,8 @@ def _run(folder: Path, started: float) -> dict[str, Any]:
         fitted_to = job.references_of if references.method == "keep" else job.functional
         extra = {"references_of": fitted_to} if fitted_to else None
         save_checkpoint(job.model, folder / "trained.safetensors", extra=extra)
-        return _metrics(job, references, result, initial, final)
+        gained = references.method != "keep" and initial["validation"].loss < parent_loss
+        return _metrics(job, references, result, initial, final) | _status(result, gained)
 
 
 def _prepare(folder: Path) -> _Job:
@@ -189,7 +191,6 @@ def _metrics(
 ) -> dict[str, Any]:
     before, after = initial["validation"], final["validation"]
     return {
-        "status": STATUS.get(result.stop_reason, result.stop_reason),
         "message": f"best epoch {result.best_epoch} of {len(result.curve['epoch'])} ({result.stop_reason});"
         f" validation force RMSE {before.force_rmse_mev_per_angstrom:.2f} -> {after.force_rmse_mev_per_angstrom:.2f}"
         f" meV/Å, energy RMSE {before.energy_rmse_mev_per_atom:.3f} -> {after.energy_rmse_mev_per_atom:.3f} meV/atom",
@@ -206,6 +207,12 @@ def _metrics(
         "parameters": job.parameters.to_dict(),
         "device": str(job.device),
     }
+
+
+def _status(result: TrainingResult, references_gained: bool) -> dict[str, str]:
+    """How the training ended. Where no epoch was a gain, new energy references alone may be one."""
+    reason = "finished" if result.stop_reason == "no_improvement" and references_gained else result.stop_reason
+    return {"status": STATUS.get(reason, reason)}
 
 
 def _failure(status: str, exception: BaseException) -> dict[str, Any]:

@@ -96,12 +96,24 @@ def test_same_input_gives_bitwise_the_same_model_whatever_the_uuids(job, tmp_pat
 def test_status_of_each_stop_reason(job, monkeypatch, reason):
     curve = {name: [] for name in CURVE}
     monkeypatch.setattr(fine_tune, "train", lambda *_, **__: TrainingResult(reason, 0, curve))
-    write_parameters(job)
+    write_parameters(job, references={"method": "keep"})
     metrics = fine_tune.run(job)
     assert metrics["stop_reason"] == reason
     assert metrics["status"] == ("finished" if reason == "early_stopping" else reason)
     assert metrics["final"] == metrics["initial"]
     assert (job / "trained.safetensors").exists()
+
+
+def test_new_references_alone_are_a_gain_once(job, monkeypatch):
+    """Fails where an update that only brings the target's energies is thrown away, or counts again when it is old."""
+    curve = {name: [] for name in CURVE}
+    monkeypatch.setattr(fine_tune, "train", lambda *_, **__: TrainingResult("no_improvement", 0, curve))
+    write_parameters(job, references={"method": "shift"})
+    first = fine_tune.run(job)
+    assert (first["status"], first["references"]["method"]) == ("finished", "shift")
+    (job / "trained.safetensors").replace(job / "model.safetensors")
+    second = fine_tune.run(job)
+    assert (second["status"], second["references"]["method"]) == ("no_improvement", "keep")
 
 
 @pytest.mark.parametrize(
