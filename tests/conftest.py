@@ -15,6 +15,7 @@ from fixtures import (  # noqa: F401
     vasp_code,
     walkers,
 )
+from quantum_espresso import pseudo_family, pw_code  # noqa: F401
 
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
 

@@ -9,7 +9,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from fixtures import FOUNDATION_FILE, OPTIONS
-from quantum_espresso import pseudo_family, pw_code, small_rutile  # noqa: F401
+from quantum_espresso import small_rutile
 
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
-from quantum_espresso import pseudo_family, pw_code, pw_label  # noqa: F401
+from quantum_espresso import pw_label  # noqa: F401
 
 from aiida_slhmc.standin.misbehave import DELAY, FAILURE
 from aiida_slhmc.targets.vasp import VaspLabelWorkChain, VaspTarget
