@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_HOME := $(CURDIR)/.aiida-demo
 DEMO := AIIDA_PATH=$(DEMO_HOME)
 
-.PHONY: demo demo-profile test test-slow test-all engines validate lint bench npt clean
+.PHONY: demo demo-profile test test-slow test-all test-ci engines validate lint bench npt clean
 
 demo: demo-profile
 	$(DEMO) $(BIN)/python examples/demo.py
@@ -25,9 +25,13 @@ test: .venv/installed
 test-slow: .venv/installed
 	$(PYTEST) -m slow
 
-# both, with what they share made once
+# all of them, with what they share made once
 test-all: .venv/installed
 	$(PYTEST)
+
+# what fits into forty minutes on two cores
+test-ci: .venv/installed
+	$(PYTEST) -m "not long"
 
 # free DFT engines, for the tests and examples that run them; a test without its engine is skipped and says so.
 # aiida-cp2k is not among the package's dependencies: one of its own may have to be compiled

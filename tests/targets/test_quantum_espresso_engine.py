@@ -26,7 +26,7 @@ from quantum_espresso import (
     small_rutile,
 )
 
-pytestmark = needs_pw
+pytestmark = [needs_pw, pytest.mark.slow]
 FROM_FILES = {"ELECTRONS": {"startingpot": "file", "startingwfc": "file"}}
 Array = NDArray[np.float64]
 

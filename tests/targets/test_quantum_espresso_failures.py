@@ -22,7 +22,7 @@ from quantum_espresso import (
 
 from aiida_slhmc.targets.quantum_espresso import QuantumEspressoLabelWorkChain
 
-pytestmark = needs_pw
+pytestmark = [needs_pw, pytest.mark.slow]
 CODES = QuantumEspressoLabelWorkChain.exit_codes
 SILICON = {"SYSTEM": SMALL_CUTOFFS, "ELECTRONS": {"startingpot": "file", "startingwfc": "file"}}
 TWO_ITERATIONS = SILICON | {"ELECTRONS": SILICON["ELECTRONS"] | {"electron_maxstep": 2}}

@@ -12,7 +12,7 @@ from stack_systems import OFFSET, Harmonic, poscar_order, relaxed_hessian, shear
 
 from aiida_slhmc.worker.checkpoint import default_dtype
 
-pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 class TestHarmonicCrystal:

@@ -9,7 +9,7 @@ from scipy import stats
 from stack_checks import EV_PER_CUBIC_ANGSTROM, N_WALKERS, check_labels, check_model, largest, scale_p
 from stack_systems import GAS_CELL, GAS_NUMBERS, GAS_VOLUME, IdealGas, draw_gas
 
-pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 class TestIdealGas:
