@@ -69,6 +69,8 @@ class Harmonic:
     def modes(self):
         """Stiffnesses and directions (columns) of the 3n − 3 modes."""
         values, vectors = np.linalg.eigh(self.hessian)
+        # signs are the library's choice, and differ from machine to machine: draws would, too
+        vectors *= np.sign(vectors[np.abs(vectors).argmax(axis=0), range(len(vectors))])
         return values[3:], vectors[:, 3:]
 
     def displacements(self, positions):
