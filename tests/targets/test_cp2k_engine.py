@@ -19,7 +19,7 @@ from cp2k import CHEAP, CP2K, cp2k_code, needs_cp2k, silicon  # noqa: F401
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.targets.cp2k_policy import merge_parameters
 
-pytestmark = [needs_cp2k, pytest.mark.slow]
+pytestmark = [needs_cp2k, pytest.mark.slow, pytest.mark.long]
 
 # the same settings as the target's, written by hand, but for the density that the self-consistency starts from
 INPUT = """&GLOBAL

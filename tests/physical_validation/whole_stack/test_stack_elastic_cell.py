@@ -10,7 +10,7 @@ from exact_laws import strain_laws
 from stack_checks import DIGITS, EV_PER_CUBIC_ANGSTROM, N_WALKERS, check_labels, check_model, largest
 from stack_systems import GAS_CELL, GAS_NUMBERS, GAS_VOLUME, Elastic, draw_deformations, draw_gas
 
-pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.physical_validation, pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 class TestElasticCell:
