@@ -196,3 +196,10 @@ class LabelWorkChain(BaseRestartWorkChain):
         if self.keeps_density():
             self.out("remote_folder", node.outputs.remote_folder)
         return None
+
+    def on_terminated(self) -> None:
+        """As the base class, but without its report that folders stay, which the epoch removes when it is time."""
+        if self.inputs.clean_workdir.value:
+            super().on_terminated()
+        else:
+            super(BaseRestartWorkChain, self).on_terminated()
