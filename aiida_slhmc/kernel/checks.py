@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ("check_names", "is_number", "is_whole")
+__all__ = ("check_names", "hint_at", "is_number", "is_whole")
 
 
 def is_number(value: Any) -> bool:
@@ -29,6 +29,11 @@ def check_names(names: Iterable[Any], known: Iterable[str], what: str) -> None:
     choices = sorted(known)
     for name in names:
         if name not in choices:
-            near = difflib.get_close_matches(str(name), choices, n=1)
-            hint = f"did you mean '{near[0]}'?" if near else f"there are {', '.join(choices)}"
-            raise ValueError(f"no {what} '{name}'; {hint}")
+            raise ValueError(f"no {what} '{name}'; {hint_at(name, choices)}")
+
+
+def hint_at(name: Any, known: Iterable[str]) -> str:
+    """What may have been meant by *name*: the nearest of the *known* names, or all of them."""
+    choices = sorted(known)
+    near = difflib.get_close_matches(str(name), choices, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"there are {', '.join(choices)}"

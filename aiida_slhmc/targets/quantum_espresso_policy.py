@@ -62,12 +62,13 @@ def check_parameters(parameters: Parameters) -> str | None:
     if not all(isinstance(namelist, dict) for namelist in parameters.values()):
         return "each namelist must be a dictionary of its keys"
     given = _lower(parameters)
-    checks: tuple[Callable[[dict[str, Any]], list[str]], ...] = (_control, _system, _occupations, _electrons)
-    broken = [message for check, name in zip(checks, _NAMELIST_OF, strict=True) for message in check(given[name])]
-    return "; ".join(broken) or None
-
-
-_NAMELIST_OF = ("CONTROL", "SYSTEM", "SYSTEM", "ELECTRONS")
+    checks: tuple[tuple[str, Callable[[dict[str, Any]], list[str]]], ...] = (
+        ("CONTROL", _control),
+        ("SYSTEM", _system),
+        ("SYSTEM", _occupations),
+        ("ELECTRONS", _electrons),
+    )
+    return "; ".join(message for name, check in checks for message in check(given[name])) or None
 
 
 def check_settings(settings: dict[str, Any]) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
 from fnmatch import fnmatch
 from typing import Any
 
@@ -10,6 +9,7 @@ from aiida import orm
 from aiida_vasp.parsers.content_parsers import OutcarParser, PoscarParser, StreamParser, VasprunParser
 from aiida_vasp.parsers.vasp import ParserSettingsConfig
 
+from aiida_slhmc.kernel.checks import hint_at
 from aiida_slhmc.targets.vasp_rules import check_known_tags, check_parameters
 
 __all__ = ("SETTINGS", "validate_inputs", "validate_kpoints", "validate_parameters", "validate_settings")
@@ -101,9 +101,4 @@ def _check_parser(parser: Any) -> list[str]:
 
 
 def _misspelt(where: str, names: Any, known: set[str]) -> list[str]:
-    messages = []
-    for name in sorted(set(names) - known):
-        nearest = get_close_matches(str(name), sorted(known), n=1)
-        hint = f"; did you mean '{nearest[0]}'?" if nearest else f"; there are {', '.join(sorted(known))}"
-        messages.append(f"{where} has no '{name}'{hint}")
-    return messages
+    return [f"{where} has no '{name}'; {hint_at(name, known)}" for name in sorted(set(names) - known)]

@@ -89,6 +89,17 @@ class _Job:
         found = {frame.functional for frame in self.frames.training + self.frames.validation}
         return found.pop() if len(found) == 1 else None
 
+    @property
+    def reference_method(self) -> str:
+        """How the energy references are fitted.
+
+        That is done at the first update towards a functional; then they are kept, unless ``refit`` asks otherwise:
+        moving references would undo a part of what the updates before have learnt.
+        """
+        options = self.parameters.references
+        is_frozen = self.references_of is not None and self.references_of == self.functional and not options.refit
+        return "keep" if is_frozen else options.method
+
     def errors(self, *sets: str) -> dict[str, Errors]:
         """Return the errors on ``training`` and ``validation``, or one of them, with stress where it is labelled."""
         loss = make_loss(self.parameters).to(self.device)
@@ -105,7 +116,8 @@ class _Job:
 def _run(folder: Path, started: float) -> dict[str, Any]:
     with default_dtype(torch.float64):
         job = _prepare(folder)
-        parent_loss = job.errors("validation")["validation"].loss
+        # with the parent's references, where they are about to change
+        parent = None if job.reference_method == "keep" else job.errors("validation")["validation"]
         references = _set_references(job)
         print(
             f"{len(job.training)} configurations train, {len(job.validation)} validate; references {references.table}"
@@ -121,7 +133,7 @@ def _run(folder: Path, started: float) -> dict[str, Any]:
         fitted_to = job.references_of if references.method == "keep" else job.functional
         extra = {"references_of": fitted_to} if fitted_to else None
         save_checkpoint(job.model, folder / "trained.safetensors", extra=extra)
-        gained = references.method != "keep" and initial["validation"].loss < parent_loss
+        gained = parent is not None and initial["validation"].loss < parent.loss
         return _metrics(job, references, result, initial, final) | _status(result, gained)
 
 
@@ -143,14 +155,8 @@ def _prepare(folder: Path) -> _Job:
 
 
 def _set_references(job: _Job) -> References:
-    """Fit the energy references on the training frames and put them into the model.
-
-    They are fitted at the first update towards a functional and frozen then, unless ``refit`` asks otherwise: moving
-    references would undo a part of what the updates before have learnt.
-    """
-    frames, options = job.frames.training, job.parameters.references
-    is_frozen = job.references_of is not None and job.references_of == job.functional and not options.refit
-    method = "keep" if is_frozen else options.method
+    """Fit the energy references on the training frames and put them into the model."""
+    frames, method = job.frames.training, job.reference_method
     predicted = None
     if method == "shift":
         batches = make_batches(job.training, job.parameters.batch_size, job.device)
@@ -161,7 +167,7 @@ def _set_references(job: _Job) -> References:
         symbols=[list(frame.atoms.symbols) for frame in frames],
         target=np.array([frame.energy for frame in frames]),
         predicted=predicted,
-        table=options.table,
+        table=job.parameters.references.table,
     )
     set_atomic_energies(job.model, references.table)
     if references.warning:

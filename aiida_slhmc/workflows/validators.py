@@ -23,6 +23,8 @@ __all__ = (
 )
 
 CELL_TOLERANCE = 1e-8  # Å
+# inputs of a target's work chain that come with each label
+WITH_THE_LABEL = {"structure", "restart_folder"}
 CONVERGENCE_KEYS = {"force_rmse_mev_per_angstrom", "acceptance"}
 
 
@@ -32,7 +34,7 @@ def validate_positive(node: orm.Int, _: Any) -> str | None:
 
 
 def validate_target(inputs: Any, namespace: Any) -> str | None:
-    """The target exists, and its work chain accepts these inputs (but for the structure, which comes later)."""
+    """The target exists, and its work chain accepts these inputs, but for those that come with each label."""
     if not inputs or "engine" not in inputs:
         return None
     try:
@@ -41,11 +43,11 @@ def validate_target(inputs: Any, namespace: Any) -> str | None:
         return str(error)
     ports = process.spec().inputs
     given = {name: value for name, value in inputs.items() if name != "engine"}
-    unknown = sorted(set(given) - (set(ports) - {"structure", "restart_folder"}))
+    unknown = sorted(set(given) - (set(ports) - WITH_THE_LABEL))
     if unknown:
         return f"the target '{inputs['engine'].value}' has no input {', '.join(unknown)}"
     for name, port in ports.items():
-        if name in ("structure", "restart_folder", "metadata"):
+        if name in WITH_THE_LABEL | {"metadata"}:
             continue
         message = port.validate(given.get(name, _default(port)), (name,))
         if message is not None:
