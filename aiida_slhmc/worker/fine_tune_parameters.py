@@ -5,34 +5,38 @@ Standard library only: the AiiDA process checks the options with it when a calcu
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
-from aiida_slhmc.kernel.checks import is_number, is_whole
+from aiida_slhmc.kernel.checks import check_names
+from aiida_slhmc.worker.fine_tune_options import (
+    HessianParameters,
+    LoraParameters,
+    ReferenceParameters,
+    ReplayParameters,
+    SelectionParameters,
+    check_choice,
+    check_flag,
+    check_number,
+    check_whole,
+)
 
-LOSSES = ("energy_forces", "energy_forces_stress", "huber", "universal")
-STRESS_LOSSES = LOSSES[1:]
-REFERENCE_METHODS = ("keep", "average", "shift", "explicit")
+LOSSES = ("energy_forces", "energy_forces_l1_l2", "energy_forces_stress", "huber", "universal")
+STRESS_LOSSES = LOSSES[2:]
+SCHEDULERS = ("plateau", "exponential", "cosine", "constant")
+LAYERS = ("embedding", "interactions", "products", "readouts")
 DEVICES = ("auto", "cpu", "cuda")
+PRECISIONS = ("float64", "float32")
+KERNELS = ("e3nn", "cuequivariance", "openequivariance")
 
-
-@dataclass(frozen=True)
-class ReferenceParameters:
-    """How the energy references are set before training, see ``references.py``."""
-
-    method: str = "shift"
-    table: dict[str, float] | None = None  # {symbol: eV}, for method explicit
-    refit: bool = False  # fit again although the model's references were fitted to this functional before
-
-    def __post_init__(self) -> None:
-        _one_of("references.method", self.method, REFERENCE_METHODS)
-        if (self.method == "explicit") != bool(self.table):
-            raise ValueError("references.table goes with the method 'explicit', and only with it")
-        if not isinstance(self.refit, bool):
-            raise ValueError(f"references.refit must be true or false, not {self.refit!r}")
-        for symbol, value in (self.table or {}).items():
-            _number(f"references.table.{symbol}", value)
+# option -> the dataclass of its dictionary
+GROUPS: dict[str, Any] = {
+    "references": ReferenceParameters,
+    "selection": SelectionParameters,
+    "replay": ReplayParameters,
+    "hessian": HessianParameters,
+    "lora": LoraParameters,
+}
 
 
 @dataclass(frozen=True)
@@ -48,39 +52,63 @@ class FineTuneParameters:
     stress_weight: float = 1.0  # used by the losses that have stress
     huber_delta: float = 0.01  # used by the losses huber and universal
     patience: int = 10  # epochs without a better validation loss before training stops
-    scheduler_patience: int = 5  # the same before the learning rate is multiplied by 0.8
+    scheduler: str = "plateau"  # of the learning rate: plateau, exponential, cosine (to 0 at max_epochs) or constant
+    scheduler_patience: int = 5  # plateau: epochs without a better validation loss before the rate is lowered
+    scheduler_factor: float = 0.8  # plateau: by which it is lowered; exponential: by which it is, each epoch
     weight_decay: float = 5e-7
     amsgrad: bool = True
     clip_gradient: float | None = 10.0  # largest norm of the gradient, None for no limit
     ema_decay: float | None = None  # exponential moving average of the weights, None for off
+    freeze: tuple[str, ...] = ()  # of embedding, interactions, products, readouts: those keep their weights
+    lora: LoraParameters | None = None
+    from_scratch: bool = False  # begin with random weights (of `seed`) and take only the model's architecture
     validation_fraction: float = 0.1  # of each block
-    seed: int = 0  # of the order of the training batches
+    selection: SelectionParameters = field(default_factory=SelectionParameters)
     references: ReferenceParameters = field(default_factory=ReferenceParameters)
+    replay: ReplayParameters = field(default_factory=ReplayParameters)  # where upstream configurations are given
+    hessian: HessianParameters = field(default_factory=HessianParameters)  # where force constants are given
+    gate_factor: float | None = 1.5  # a model whose validation errors are this much above its parent's is refused
+    seed: int = 0  # of the order of the training batches, and of all else that is drawn
+    dtype: str = "float64"  # of the training; the model itself is float64 before and after
+    kernels: str = "e3nn"  # or fused ones of a package that is installed: cuequivariance, openequivariance
     walltime_seconds: float | None = None  # stop in time to save the best model so far
     device: str = "auto"
     threads: int = 1
 
     def __post_init__(self) -> None:
-        for name, least in (("max_epochs", 1), ("batch_size", 1), ("patience", 1), ("threads", 1)):
-            _integer(name, getattr(self, name), least)
+        for name in ("max_epochs", "batch_size", "patience", "threads"):
+            check_whole(name, getattr(self, name), 1)
         for name in ("scheduler_patience", "seed"):
-            _integer(name, getattr(self, name), 0)
+            check_whole(name, getattr(self, name), 0)
         for name in ("energy_weight", "forces_weight", "stress_weight", "weight_decay"):
-            _number(name, getattr(self, name), least=0.0)
+            check_number(name, getattr(self, name), least=0.0)
         for name in ("learning_rate", "huber_delta"):
-            _number(name, getattr(self, name), above=0.0)
+            check_number(name, getattr(self, name), above=0.0)
         for name in ("clip_gradient", "walltime_seconds"):
             if getattr(self, name) is not None:
-                _number(name, getattr(self, name), above=0.0)
-        _number("validation_fraction", self.validation_fraction, above=0.0, below=1.0)
+                check_number(name, getattr(self, name), above=0.0)
+        for name in ("validation_fraction", "scheduler_factor"):
+            check_number(name, getattr(self, name), above=0.0, below=1.0)
         if self.ema_decay is not None:
-            _number("ema_decay", self.ema_decay, above=0.0, below=1.0)
-        if not isinstance(self.amsgrad, bool):
-            raise ValueError(f"amsgrad must be true or false, not {self.amsgrad!r}")
+            check_number("ema_decay", self.ema_decay, above=0.0, below=1.0)
+        if self.gate_factor is not None:
+            check_number("gate_factor", self.gate_factor, least=1.0)
+        for name in ("amsgrad", "from_scratch"):
+            check_flag(name, getattr(self, name))
         if self.energy_weight == 0 and self.forces_weight == 0:
             raise ValueError("energy_weight and forces_weight are both 0: there is nothing to learn from")
-        _one_of("loss", self.loss, LOSSES)
-        _one_of("device", self.device, DEVICES)
+        choices = {"loss": LOSSES, "scheduler": SCHEDULERS, "device": DEVICES, "dtype": PRECISIONS, "kernels": KERNELS}
+        for name, allowed in choices.items():
+            check_choice(name, getattr(self, name), allowed)
+        self._check_frozen()
+
+    def _check_frozen(self) -> None:
+        for layer in self.freeze:
+            check_choice("freeze", layer, LAYERS)
+        if set(self.freeze) == set(LAYERS):
+            raise ValueError("freeze names all layers: there is nothing to train")
+        if self.lora is not None and (self.freeze or self.from_scratch):
+            raise ValueError("lora trains additions to weights that are there: leave out freeze and from_scratch")
 
     @property
     def uses_stress(self) -> bool:
@@ -94,52 +122,25 @@ class FineTuneParameters:
         :raises ValueError: an unknown option (the nearest known one is named), a wrong type or range
         """
         given = dict(options)
-        _known("option", given, [entry.name for entry in fields(cls)])
-        references = given.pop("references", None)
-        if references is not None:
-            if not isinstance(references, dict):
-                raise ValueError("references must be a dictionary with the keys 'method' and, for explicit, 'table'")
-            _known("option of references", references, [entry.name for entry in fields(ReferenceParameters)])
-            given["references"] = ReferenceParameters(**references)
+        check_names(given, [entry.name for entry in fields(cls)], "training option")
+        for name, group in GROUPS.items():
+            if given.get(name) is None:
+                given.pop(name, None)
+                continue
+            if not isinstance(given[name], dict):
+                raise ValueError(f"{name} must be a dictionary with keys of {', '.join(_names(group))}")
+            check_names(given[name], _names(group), f"option of {name}")
+            given[name] = group(**given[name])
+        if isinstance(given.get("freeze", ()), str):
+            raise ValueError(f"freeze must be a list of {', '.join(LAYERS)}")
+        if "freeze" in given:
+            given["freeze"] = tuple(given["freeze"] or ())
         return cls(**given)
 
     def to_dict(self) -> dict[str, Any]:
         """Return all options, defaults included, ready for JSON."""
-        return asdict(self)
+        return asdict(self) | {"freeze": list(self.freeze)}
 
 
-def _known(kind: str, given: dict[str, Any], names: list[str]) -> None:
-    """Refuse names that do not exist."""
-    for name in given:
-        if name not in names:
-            near = difflib.get_close_matches(str(name), names, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(names)}"
-            raise ValueError(f"unknown {kind} {name!r}{hint}")
-
-
-def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
-    """Refuse a value that is not in the list."""
-    if value not in allowed:
-        near = difflib.get_close_matches(str(value), allowed, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}{hint}")
-
-
-def _integer(name: str, value: Any, least: int) -> None:
-    """Refuse what is not a whole number of at least this size (a bool is none)."""
-    if not is_whole(value) or value < least:
-        raise ValueError(f"{name} must be a whole number of at least {least}, not {value!r}")
-
-
-def _number(
-    name: str, value: Any, *, least: float | None = None, above: float | None = None, below: float | None = None
-) -> None:
-    """Refuse what is not a finite number in the range (a bool is none)."""
-    if not is_number(value):
-        raise ValueError(f"{name} must be a finite number, not {value!r}")
-    if least is not None and value < least:
-        raise ValueError(f"{name} must be at least {least:g}, not {value!r}")
-    if above is not None and value <= above:
-        raise ValueError(f"{name} must be greater than {above:g}, not {value!r}")
-    if below is not None and value >= below:
-        raise ValueError(f"{name} must be less than {below:g}, not {value!r}")
+def _names(group: Any) -> list[str]:
+    return [entry.name for entry in fields(group)]
