@@ -60,7 +60,7 @@ def test_round_trip():
         ({"scheduler": "cosin"}, "scheduler must be one of .*; did you mean 'cosine'?"),
         ({"scheduler_factor": 1.0}, "scheduler_factor must be less than 1"),
         ({"dtype": "float16"}, "dtype must be one of float64, float32"),
-        ({"kernels": "cueq"}, "did you mean 'cuequivariance'?"),
+        ({"kernels": "cuequivarianc"}, "did you mean 'cuequivariance'?"),
         ({"gate_factor": 0.9}, "gate_factor must be at least 1"),
         ({"from_scratch": 1}, "from_scratch must be true or false"),
         ({"freeze": ["readout"]}, "did you mean 'readouts'?"),
