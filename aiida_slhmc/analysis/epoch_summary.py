@@ -7,13 +7,23 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, spearmanr
 
 from aiida_slhmc.analysis.convergence import autocorrelation_time, effective_sample_size, mean_and_error, split_r_hat
 from aiida_slhmc.analysis.reliability import epoch_warnings
 from aiida_slhmc.kernel.diagnostics import creutz, predicted_acceptance
 
-__all__ = ("SERIES", "Chain", "counts", "deviation", "jsonable", "known", "series_diagnostics", "summarise")
+__all__ = (
+    "COMMITTEE_SERIES",
+    "SERIES",
+    "Chain",
+    "counts",
+    "deviation",
+    "jsonable",
+    "known",
+    "series_diagnostics",
+    "summarise",
+)
 
 Chain = dict[str, NDArray[Any]]
 # the arrays (n_cycles, n_walkers) of a chain; NaN where there is no label
@@ -31,13 +41,17 @@ SERIES = (
     "stress_rmse",
     "expected_squared_jump",
 )
+# further ones of epochs that had a committee
+COMMITTEE_SERIES = ("committee_energy_spread", "committee_force_spread")
+# fewer labels say nothing about a rank correlation
+MIN_LABELS_FOR_CORRELATION = 8
 
 
 def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
     """Diagnostics of an epoch; what cannot be known is None, so that the result is JSON.
 
-    :param chain: arrays (n_cycles, n_walkers) named in ``SERIES`` (eV, Å³, eV/Å, GPa, Å²), and ``n_steps``
-        (n_cycles,).
+    :param chain: arrays (n_cycles, n_walkers) named in ``SERIES`` (eV, Å³, eV/Å, GPa, Å²), ``n_steps`` (n_cycles,),
+        and after an epoch with a committee those in ``COMMITTEE_SERIES`` (eV/atom, eV/Å).
     :param about: ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble``, ``pressure`` (GPa),
         ``cell_degrees_of_freedom``, ``timestep`` (fs).
     :returns: everything in *about*; ``n_cycles``, ``n_walkers``, ``labels``, ``failed_labels``, ``diverged``
@@ -47,7 +61,10 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
         (mean); ``sigma_delta_h``, ``sigma_integration``, ``sigma_mismatch`` (eV); the forward errors
         ``force_rmse_mev_per_angstrom``, ``energy_rmse_mev_per_atom``, ``energy_rmse_centred_mev_per_atom`` and
         ``stress_rmse_gpa``; ``expected_squared_jump_per_label`` (Å² per atom); for the chain's ``energy`` (eV) and
-        ``volume`` (Å³) what :func:`series_diagnostics` gives; and ``warnings``, a list of sentences.
+        ``volume`` (Å³) what :func:`series_diagnostics` gives; and ``warnings``, a list of sentences. With a committee,
+        its mean spreads ``committee_energy_spread_mev_per_atom`` and ``committee_force_spread_mev_per_angstrom``, and
+        ``committee_force_correlation``, Spearman's between its force spread and the actual force error (None with
+        fewer than eight labels): 1 says that it knows where the model is wrong, 0 that it tells nothing.
     """
     temperature = about["temperature"]
     labelled = {name: known(chain[name]) for name in SERIES}
@@ -64,6 +81,7 @@ def summarise(chain: Chain, about: dict[str, Any]) -> dict[str, Any]:
         "n_steps": float(chain["n_steps"].mean()),
         **sigma,
         **_forward_errors(labelled, about["n_atoms"]),
+        **_committee(chain),
         "expected_squared_jump_per_label": _jump_per_label(chain),
         **series_diagnostics("energy", chain["energy"]),
         **series_diagnostics("volume", chain["volume"]),
@@ -127,6 +145,22 @@ def _forward_errors(labelled: Chain, n_atoms: int) -> dict[str, float]:
     }
 
 
+def _committee(chain: Chain) -> dict[str, float]:
+    """How much the committee disagrees, and whether that says where the model is wrong; nothing without one."""
+    if not set(COMMITTEE_SERIES) <= set(chain):
+        return {}
+    energy, force = (chain[name] for name in COMMITTEE_SERIES)
+    both = ~np.isnan(force) & ~np.isnan(chain["force_rmse"])
+    pairs = (force[both], chain["force_rmse"][both])
+    # ranks of equal numbers have no correlation
+    is_known = both.sum() >= MIN_LABELS_FOR_CORRELATION and all(np.ptp(values) > 0 for values in pairs)
+    return {
+        "committee_energy_spread_mev_per_atom": 1000 * _mean(known(energy)),
+        "committee_force_spread_mev_per_angstrom": 1000 * _mean(known(force)),
+        "committee_force_correlation": float(spearmanr(*pairs).statistic) if is_known else math.nan,
+    }
+
+
 def _jump_per_label(chain: Chain) -> float:
     """A failed label moves nothing and costs as much as the others; a divergence moves nothing and costs none."""
     n_asked = chain["diverged"].size - int(chain["diverged"].sum())
@@ -141,6 +175,10 @@ def known(values: NDArray[Any]) -> NDArray[Any]:
 def deviation(values: NDArray[Any]) -> float:
     """Standard deviation of a sample, NaN for fewer than two values."""
     return float(values.std(ddof=1)) if values.size > 1 else math.nan
+
+
+def _mean(values: NDArray[Any]) -> float:
+    return float(values.mean()) if values.size else math.nan
 
 
 def _rms(values: NDArray[Any]) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_slhmc.analysis.epoch_summary import SERIES, Chain, summarise
+from aiida_slhmc.analysis.epoch_summary import COMMITTEE_SERIES, SERIES, Chain, summarise
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.kernel.adaptation import make_rule
@@ -44,13 +44,16 @@ def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
     :param decisions: outputs of :func:`~aiida_slhmc.calculations.metropolis.metropolis`, one per cycle.
     :returns: arrays (n_cycles, n_walkers) of ``accepted``, ``diverged``, ``probability``, ``delta_h``, ``integration``,
         ``mismatch``, ``energy``, ``energy_error`` (eV), ``volume`` (Å³), ``force_rmse`` (eV/Å), ``stress_rmse`` (GPa)
-        and ``expected_squared_jump`` (Å² per atom), NaN where there is no label; ``n_steps`` (n_cycles,); and
+        and ``expected_squared_jump`` (Å² per atom), NaN where there is no label; with a committee also
+        ``committee_energy_spread`` (eV/atom) and ``committee_force_spread`` (eV/Å); ``n_steps`` (n_cycles,); and
         attributes ``epoch``, ``temperature`` (K), ``n_atoms``, ``ensemble``, ``pressure`` (GPa),
         ``cell_degrees_of_freedom`` and ``timestep`` (fs).
     """
     rows = [decisions[name].get_dict() for name in sorted(decisions)]
     # None becomes NaN where a float is asked for
-    arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in SERIES}
+    # an epoch has the same committee in all its cycles, or none
+    names = (*SERIES, *(name for name in COMMITTEE_SERIES if name in rows[0]))
+    arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in names}
     arrays |= {name: arrays[name].astype(bool) for name in ("accepted", "diverged")}
     arrays["n_steps"] = np.array([row["n_steps"] for row in rows], dtype=int)
     node = orm.ArrayData(arrays)
@@ -61,9 +64,11 @@ def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
 def read_chain(node: orm.ArrayData) -> tuple[Chain, dict[str, Any]]:
     """The arrays and the attributes of a chain that :func:`collect_chain` has made.
 
-    Chains of earlier versions lack ``diverged``, because a divergence ended the epoch then, and the pressure.
+    Chains of earlier versions lack ``diverged``, because a divergence ended the epoch then, and the pressure; those of
+    epochs without a committee lack its spreads.
     """
-    arrays = {name: node.get_array(name) for name in (*SERIES, "n_steps") if name in node.get_arraynames()}
+    names = (*SERIES, *COMMITTEE_SERIES, "n_steps")
+    arrays = {name: node.get_array(name) for name in names if name in node.get_arraynames()}
     arrays.setdefault("diverged", np.zeros_like(arrays["accepted"]))
     return arrays, {key: node.base.attributes.get(key, None) for key in ABOUT}
 

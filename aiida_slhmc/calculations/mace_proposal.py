@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from dataclasses import asdict
 from typing import Any
 
@@ -14,13 +15,16 @@ from numpy.typing import NDArray
 
 from aiida_slhmc.calculations.worker_calculation import MaceCalculation, missing_elements
 from aiida_slhmc.data.configuration import ConfigurationData
+from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.kernel.ensembles import make_ensemble
 from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
+from aiida_slhmc.worker.committee import COMMITTEE_FOLDER
 from aiida_slhmc.worker.propose import PROPOSALS_FILE, STATES_FILE
 
 __all__ = (
     "MaceProposalCalculation",
     "cell_of",
+    "check_committee",
     "check_reference",
     "check_walkers",
     "read_trajectory",
@@ -56,6 +60,15 @@ class MaceProposalCalculation(MaceCalculation):
             required=False,
             help="NPT: the structure whose cell strains are measured from, the same for a whole run.",
         )
+        spec.input_namespace(
+            "committee",
+            valid_type=MaceModelData,
+            dynamic=True,
+            required=False,
+            validator=_validate_committee,
+            help="member_1, member_2, …: other fine-tunings of the same labels. How much they and `model` differ at "
+            "the end points tells how sure `model` is there; they propose and decide nothing.",
+        )
         spec.input("epoch", valid_type=orm.Int, help="Number of the epoch; with the cycle it keys the random streams.")
         spec.input("cycle", valid_type=orm.Int, help="Number of the cycle in its epoch.")
         spec.inputs.validator = _validate_inputs
@@ -74,8 +87,10 @@ class MaceProposalCalculation(MaceCalculation):
             "(n_walkers, 2; start and end) in eV, `positions` (Å), `momenta` (amu Å/fs) and `forces` (eV/Å) at the "
             "end, (n_walkers, n_atoms, 3), `cells` (Å), `integration_errors` in eV, and `diverged` (boolean): there "
             "the end is the start and all else is zero, and the proposal is refused; in NPT also `stresses` (eV/Å³), "
-            "`cell_momenta` (amu Å²/fs) and `reference_cell` (Å). Attributes: `n_steps`, `timestep`, `epoch`, `cycle`, "
-            "`seed`, `temperature`, `ensemble`, all parameters as `kernel`, and `divergences`, the reasons by walker.",
+            "`cell_momenta` (amu Å²/fs) and `reference_cell` (Å); with a committee its `committee_energy_spread` "
+            "(eV/atom) and `committee_force_spread` (eV/Å), (n_walkers,), NaN where not known. Attributes: `n_steps`, "
+            "`timestep`, `epoch`, `cycle`, `seed`, `temperature`, `ensemble`, all parameters as `kernel`, and "
+            "`divergences`, the reasons by walker.",
         )
         spec.exit_code(
             330,
@@ -95,7 +110,7 @@ class MaceProposalCalculation(MaceCalculation):
         }
 
     def write_files(self, folder: Folder) -> list[tuple[str, str, str]]:
-        """Write the walkers' states."""
+        """Write the walkers' states; copy the committee from its nodes."""
         states = [node.arrays() for _, node in sorted_walkers(self.inputs.states)]
         numbers = states[0]["numbers"]
         handle = io.BytesIO()
@@ -110,7 +125,10 @@ class MaceProposalCalculation(MaceCalculation):
         )
         handle.seek(0)
         folder.create_file_from_filelike(handle, STATES_FILE, mode="wb")
-        return []
+        members = self.inputs.get("committee", {})
+        if members:
+            folder.get_subfolder(COMMITTEE_FOLDER, create=True)
+        return [(node.uuid, node.FILENAME, f"{COMMITTEE_FOLDER}/{name}.safetensors") for name, node in members.items()]
 
 
 def read_trajectory(node: orm.Dict) -> Trajectory:
@@ -170,13 +188,29 @@ def check_reference(parameters: orm.Dict, reference: Any, walkers: dict[str, Any
     return None
 
 
+def _validate_committee(members: Any, _: Any) -> str | None:
+    """Names that sort as numbers."""
+    wrong = sorted(name for name in members or {} if not re.fullmatch(r"member_[1-9]\d*", name))
+    return f"members must be named member_1, member_2, …, not {', '.join(wrong)}" if wrong else None
+
+
+def check_committee(members: Any, elements: set[str]) -> str | None:
+    """Why a member cannot be asked about walkers with these *elements*, or None."""
+    for name, node in sorted((members or {}).items()):
+        message = missing_elements(node, elements)
+        if message:
+            return f"committee.{name}: {message}"
+    return None
+
+
 def _validate_inputs(inputs: Any, namespace: Any) -> str | None:
-    """The walkers can advance together, the model knows their elements, and their cells belong to the reference."""
+    """The walkers can advance together, the models know their elements, and their cells belong to the reference."""
     if "states" not in namespace or "states" not in inputs:
         return None
     states = inputs["states"]
     message = check_walkers("states", states)
     if message or "model" not in inputs:
         return message
-    message = missing_elements(inputs["model"], set(states["walker_0"].base.attributes.get("elements")))
+    elements = set(states["walker_0"].base.attributes.get("elements"))
+    message = missing_elements(inputs["model"], elements) or check_committee(inputs.get("committee"), elements)
     return message or check_reference(inputs["parameters"], inputs.get("reference_structure"), states)

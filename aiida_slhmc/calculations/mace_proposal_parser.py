@@ -22,6 +22,8 @@ __all__ = ("MaceProposalParser",)
 
 ARRAYS = ("positions", "cells", "momenta", "forces", "energies", "cell_energies", "kinetic_energies", "diverged")
 NPT_ARRAYS = ("cell_momenta", "stresses")
+# the only ones that may hold NaN: the spread is not known where a trajectory diverged, and it decides nothing
+COMMITTEE_ARRAYS = ("committee_energy_spread", "committee_force_spread")
 
 
 class MaceProposalParser(WorkerParser):
@@ -42,14 +44,16 @@ class MaceProposalParser(WorkerParser):
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unexpected result {sorted(result.items())}")
         kernel = KernelParameters(**self.node.inputs.parameters.get_dict())
         names = ARRAYS + (NPT_ARRAYS if kernel.ensemble == "npt" else ())
+        committee = COMMITTEE_ARRAYS if "committee" in self.node.inputs else ()
         try:
             with np.load(folder / PROPOSALS_FILE, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in names}
+                spreads = {key: archive[key] for key in committee}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{PROPOSALS_FILE}: {error}")
         if not all(np.all(np.isfinite(values)) for values in arrays.values()):
             return self.exit_codes.ERROR_NOT_FINITE.format(reason=f"there are such numbers in {PROPOSALS_FILE}")
-        self.out("proposals", self._proposals(result, arrays, kernel))
+        self.out("proposals", self._proposals(result, arrays | spreads, kernel))
         for k, structure in self._structures(arrays):
             self.out(f"structures.walker_{k}", structure)
         return None

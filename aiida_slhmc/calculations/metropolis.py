@@ -22,6 +22,8 @@ __all__ = ("metropolis",)
 
 Arrays = dict[str, NDArray[Any]]
 POSITION_TOLERANCE = 1e-10  # Å
+# rows of the job that are handed on as they are, where there is a committee
+COMMITTEE_ROWS = ("committee_energy_spread", "committee_force_spread")
 
 
 class _Walker(NamedTuple):
@@ -54,7 +56,8 @@ def metropolis(proposals: orm.ArrayData, **nodes: ConfigurationData) -> orm.Dict
         None without a label), ``probability``, ``random_number``; ``energy`` (eV) and ``volume`` (Å³) of the state that
         the chain is in after the decision; ``energy_error`` (eV per cell), ``force_rmse`` (eV/Å) and, in NPT,
         ``stress_rmse`` (GPa) of the model at the end point (None without a label), ``expected_squared_jump`` (Å² per
-        atom: probability × squared displacement of the proposal);
+        atom: probability × squared displacement of the proposal); with a committee its ``committee_energy_spread``
+        (eV/atom) and ``committee_force_spread`` (eV/Å) at the end point, labelled or not (None where not known);
         and ``acceptance``, ``epoch``, ``cycle``, ``n_steps``, ``timestep`` (fs), ``n_walkers``, ``n_atoms``,
         ``temperature``, ``ensemble``, ``pressure`` (GPa) and ``cell_degrees_of_freedom`` (both None in NVT).
         Instead, exit code 410 where a label is not of the proposal, 411 where it is of another functional or engine
@@ -135,6 +138,7 @@ def _decide_walker(
         "volume": float(abs(np.linalg.det(now["cell"]))),
         **_forward_errors(job, label),
         "expected_squared_jump": decision.probability * jump,
+        **_spreads(job),
     }
 
 
@@ -166,6 +170,11 @@ def _forward_errors(job: Arrays, label: Arrays | None) -> dict[str, float | None
         "force_rmse": _rms(job["forces"] - label["forces"]),
         "stress_rmse": stress_rmse,
     }
+
+
+def _spreads(job: Arrays) -> dict[str, float | None]:
+    """What the committee says of the end point; nothing without one."""
+    return {name: float(job[name]) if np.isfinite(job[name]) else None for name in COMMITTEE_ROWS if name in job}
 
 
 def _rms(values: NDArray[Any]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -11,11 +12,13 @@ from mace.tools.torch_geometric.batch import Batch
 from numpy.typing import NDArray
 
 from aiida_slhmc.kernel.ensembles import ModelOutput
+from aiida_slhmc.worker import checkpoint
 from aiida_slhmc.worker.dataset import make_graph
+from aiida_slhmc.worker.job import JobError
 
 Array = NDArray[np.float64]
 
-__all__ = ("MacePotential",)
+__all__ = ("MacePotential", "load_potential")
 
 
 class MacePotential:
@@ -63,3 +66,18 @@ class MacePotential:
         """Two throw-away calls: TorchScript optimises in the first ones, whose last bits differ from later calls'."""
         for _ in range(2):
             self(positions, cells)
+
+
+def load_potential(path: Path, numbers: NDArray[np.int64], *, compute_stress: bool, device: str) -> MacePotential:
+    """The potential of a checkpoint that came with a job.
+
+    :raises JobError: ``invalid_input`` for a file that is no checkpoint, ``missing_element`` where it lacks one.
+    """
+    try:
+        model = checkpoint.load_checkpoint(path, device=device)
+    except ValueError as error:
+        raise JobError("invalid_input", f"{path.name}: {error}") from error
+    try:
+        return MacePotential(model, numbers, compute_stress=compute_stress)
+    except ValueError as error:
+        raise JobError("missing_element", f"{path.name}: {error}") from error

@@ -1,6 +1,7 @@
 """Propose one trajectory for every walker: ``python -m aiida_slhmc.worker.propose`` in the job's folder.
 
-Reads ``parameters.json``, ``states.npz`` and ``model.safetensors``; writes ``proposals.npz`` and ``result.json``. On a
+Reads ``parameters.json``, ``states.npz``, ``model.safetensors`` and, where there is a committee, its members
+(``committee/member_1.safetensors`` …, see ``committee.py``); writes ``proposals.npz`` and ``result.json``. On a
 GPU all walkers advance in one batch; on a CPU, where batching gains nothing, each core takes its share of the walkers
 in a process of its own. Either way a walker's numbers come from the same functions and the same random stream.
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -24,6 +25,7 @@ from aiida_slhmc.kernel.dynamics import Phase, kinetic_energy, leapfrog
 from aiida_slhmc.kernel.ensembles import Model, ModelOutput, make_ensemble
 from aiida_slhmc.kernel.strain import STRAIN_BASES
 from aiida_slhmc.kernel.streams import Purpose
+from aiida_slhmc.worker.committee import committee_spreads, member_files
 from aiida_slhmc.worker.divergence import (
     DIVERGENCES,
     check_finite,
@@ -143,17 +145,13 @@ def _batch(
     """Load the model and propose for some walkers: the whole work of one process."""
     import torch
 
-    from aiida_slhmc.worker.checkpoint import load_checkpoint
-    from aiida_slhmc.worker.potential import MacePotential
+    from aiida_slhmc.worker.potential import load_potential
 
     if device == "cpu":
         torch.set_num_threads(1)
     torch.set_default_dtype(torch.float64)
-    model = load_checkpoint(checkpoint, device=device)
-    try:
-        potential = MacePotential(model, states.numbers, compute_stress=plan.kernel.ensemble == "npt")
-    except ValueError as error:
-        raise JobError("missing_element", str(error)) from error
+    with_stress = plan.kernel.ensemble == "npt"
+    potential = load_potential(checkpoint, states.numbers, compute_stress=with_stress, device=device)
     results: list[Proposed] = []
     for batch in [walkers] if device != "cpu" else [[k] for k in walkers]:
         if not results:
@@ -181,9 +179,14 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     n_processes = min(n_walkers, len(os.sched_getaffinity(0))) if device == "cpu" else 1
     shares = [range(k, n_walkers, n_processes) for k in range(n_processes)]
     jobs = [(folder / MODEL_FILE, states, list(share), plan, device, deadline) for share in shares]
-    proposed = _joined([_batch(*jobs[0])] if n_processes == 1 else _in_processes(jobs))
+    # after a backward pass in this process no other may be forked from it
+    run = _in_processes if n_processes > 1 else _here
+    proposed = _joined(run(_batch, jobs))
     order = np.argsort([k for share in shares for k in share])
     results = {key: values[order] for key, values in proposed.arrays.items()}
+    members = member_files(folder)
+    if members:
+        results |= committee_spreads(members, states, results, device, deadline, run, n_processes)
     np.savez(folder / PROPOSALS_FILE, **results)  # type: ignore[arg-type]
     errors = zip(integration_errors(results).tolist(), results["diverged"], strict=True)
     return {
@@ -194,13 +197,17 @@ def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     }
 
 
-def _in_processes(jobs: list[tuple[Any, ...]]) -> list[Proposed]:
-    """Run :func:`_batch` once per job, each in a process of its own."""
+def _here(function: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> list[Any]:
+    return [function(*job) for job in jobs]
+
+
+def _in_processes(function: Callable[..., Any], jobs: list[tuple[Any, ...]]) -> list[Any]:
+    """Run *function* once per job, each in a process of its own."""
     # forked before any backward pass has run: torch's autograd does not survive a fork after one
     context = multiprocessing.get_context("fork")
     try:
         with ProcessPoolExecutor(len(jobs), mp_context=context) as pool:
-            return list(pool.map(_batch, *zip(*jobs, strict=True)))
+            return list(pool.map(function, *zip(*jobs, strict=True)))
     except BrokenProcessPool as error:
         raise JobError("out_of_memory", f"a process was killed, most likely for its memory: {error}") from error
 

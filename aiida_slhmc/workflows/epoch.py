@@ -78,6 +78,8 @@ class EpochWorkChain(WorkChain):
             "cycle": orm.Int(self.ctx.cycle),
             "states": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)},
         }
+        if self.inputs.get("committee"):
+            inputs["committee"] = dict(self.inputs.committee)
         if "reference_structure" in self.inputs:
             inputs["reference_structure"] = self.inputs.reference_structure
         if "options" in self.inputs.proposal:

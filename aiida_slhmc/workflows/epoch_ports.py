@@ -21,7 +21,8 @@ __all__ = ("define_inputs", "define_outputs")
 
 def define_inputs(spec: Any) -> None:
     """What an epoch needs."""
-    spec.expose_inputs(MaceProposalCalculation, include=("model", "parameters", "trajectory", "reference_structure"))
+    kernel = ("model", "committee", "parameters", "trajectory", "reference_structure")
+    spec.expose_inputs(MaceProposalCalculation, include=kernel)
     spec.input_namespace(
         "walkers", valid_type=ConfigurationData, dynamic=True, help="Labelled states: walker_0, walker_1, …"
     )

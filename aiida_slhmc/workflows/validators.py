@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-from aiida_slhmc.calculations.mace_proposal import check_reference, check_walkers
+from aiida_slhmc.calculations.mace_proposal import check_committee, check_reference, check_walkers
 from aiida_slhmc.calculations.worker_calculation import missing_elements
 from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.targets.base import load_target
@@ -66,6 +66,7 @@ def validate_epoch_inputs(inputs: Any, namespace: Any) -> str | None:
     elements = set(walkers["walker_0"].base.attributes.get("elements"))
     return (
         missing_elements(inputs["model"], elements)
+        or check_committee(inputs.get("committee"), elements)
         or _check_target_elements(inputs["target"], elements)
         or _check_streams(inputs, walkers)
         or _check_bounds(inputs)
