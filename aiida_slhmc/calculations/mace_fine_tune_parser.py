@@ -20,6 +20,7 @@ STATUS_WITH_OUTPUTS = {
     "finished": None,
     "diverged": "ERROR_DIVERGED",
     "no_improvement": "ERROR_NO_IMPROVEMENT",
+    "worse_than_parent": "ERROR_WORSE_THAN_PARENT",
     "walltime": "ERROR_WALLTIME",
 }
 
@@ -27,14 +28,14 @@ STATUS_WITH_OUTPUTS = {
 class MaceFineTuneParser(WorkerParser):
     """Makes the model, the training curve and the metrics."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     RESULT_FILE = MaceFineTuneCalculation.RESULT_FILE
     STATUS_EXIT_CODES = {
         key: name for key, name in WorkerParser.STATUS_EXIT_CODES.items() if key not in STATUS_WITH_OUTPUTS
     }
 
     def parse_output(self, result: dict[str, Any], folder: Path) -> ExitCode | None:
-        """Make ``model``, ``curve`` and ``metrics``."""
+        """Make ``model``, ``curve`` and ``metrics``, and ``training_state`` where the training was cut short."""
         status = result["status"]
         if status not in STATUS_WITH_OUTPUTS:
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unknown status '{status}'")
@@ -48,5 +49,8 @@ class MaceFineTuneParser(WorkerParser):
         self.out("model", model)
         self.out("curve", orm.ArrayData(arrays))
         self.out("metrics", orm.Dict(result))
+        state = folder / MaceFineTuneCalculation.STATE_FILE
+        if status == "walltime" and state.is_file():
+            self.out("training_state", orm.SinglefileData(state, filename=state.name))
         exit_code = STATUS_WITH_OUTPUTS[status]
         return getattr(self.exit_codes, exit_code).format(reason=result["message"]) if exit_code else None

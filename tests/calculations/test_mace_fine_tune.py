@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run, run_get_node
@@ -13,6 +16,7 @@ from fixtures import configuration, label_of, rutile_atoms
 
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.data.dataset import DatasetData
+from aiida_slhmc.data.force_constants import ForceConstantsData
 
 
 @pytest.mark.parametrize(
@@ -44,6 +48,92 @@ def test_wrong_datasets_are_refused(fine_tune_inputs, block, labelled) -> None:
     ):
         with pytest.raises(ValueError, match=message):
             run(MaceFineTuneCalculation, **fine_tune_inputs | {"datasets": datasets})
+
+
+def of(functional: str) -> DatasetData:
+    """A block of one label of this functional."""
+    atoms = rutile_atoms(seed=70)
+    return DatasetData(configurations=[configuration(atoms, label_of(atoms) | {"functional": functional})])
+
+
+def with_carbon() -> DatasetData:
+    atoms = rutile_atoms(seed=71)
+    atoms.symbols[0] = "C"
+    return DatasetData(configurations=[configuration(atoms, label_of(rutile_atoms()) | {"functional": "lda"})])
+
+
+def springs(functional: str | None = None, first: str = "Ti") -> ForceConstantsData:
+    """Force constants of atoms that each sit on a spring of their own."""
+    atoms = rutile_atoms()
+    atoms.symbols[0] = first
+    matrix = np.einsum("ij,ab->ijab", np.eye(len(atoms)), 5.0 * np.eye(3))
+    return ForceConstantsData(
+        numbers=atoms.numbers,
+        positions=atoms.positions,
+        cell=atoms.cell.array,
+        force_constants=matrix,
+        functional=functional,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "message"),
+    [
+        ("replay", lambda: {"a": of("pbe")}, "of pbe, the functional that is learnt: they belong into `datasets`"),
+        ("replay", lambda: {"a": of("lda"), "b": of("pbesol")}, "different functionals or engines"),
+        ("replay", lambda: {"a": with_carbon()}, "replay: the model does not know C; it knows"),
+        ("probes", lambda: {"a": with_carbon()}, "probes: the model does not know C; it knows"),
+        ("force_constants", lambda: {"a": springs(first="C")}, "force_constants: the model does not know C; it knows"),
+        (
+            "force_constants",
+            lambda: {"a": springs("hse06")},
+            "force_constants.a is of hse06, but the labels are of pbe",
+        ),
+        ("parameters", lambda: orm.Dict({"hessian": {"weight": 5.0}}), "sets hessian, but there is nothing in `force_"),
+        ("parameters", lambda: orm.Dict({"replay": {"every": 2}}), "sets replay, but there is nothing in `replay`"),
+    ],
+)
+def test_wrong_extra_sets_are_refused(fine_tune_inputs, name: str, make: Callable[[], Any], message: str) -> None:
+    """Fails where upstream labels could pass for labels of the target, or options for data that are not there."""
+    with pytest.raises(ValueError, match=message):
+        run(MaceFineTuneCalculation, **fine_tune_inputs | {name: make()})
+
+
+def test_names_of_probes(fine_tune_inputs) -> None:
+    """Fails where a name could lead out of the job's folder."""
+    with pytest.raises(ValueError, match=r"probes.näher: .*letters, digits and underscores only"):
+        run(MaceFineTuneCalculation, **fine_tune_inputs | {"probes": {"näher": of("lda")}})
+
+
+def written(inputs: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """What a calculation with these inputs copies into its folder."""
+    builder = MaceFineTuneCalculation.get_builder()
+    builder._update(inputs | {"metadata": {"dry_run": True, "store_provenance": False}})
+    return MaceFineTuneCalculation(dict(builder)).write_files(_Folder())
+
+
+def test_extra_sets_travel_with_the_job(fine_tune_inputs) -> None:
+    """Fails where the worker would not find what it is to train on, or a probe lost its name."""
+    extra = {
+        "replay": {"first": of("lda"), "second": of("lda")},
+        "probes": {"upstream": of("lda"), "target": of("pbe")},
+        "force_constants": {"rutile": springs("pbe")},
+        "training_state": orm.SinglefileData(io.BytesIO(b"state"), filename="anything").store(),
+        "parameters": orm.Dict({"hessian": {"weight": 5.0}, "replay": {"every": 2}}),
+    }
+    for name in ("replay", "probes", "force_constants"):
+        for node in extra[name].values():
+            node.store()
+    copied = written(fine_tune_inputs | extra)
+    assert copied[1:] == [
+        (extra["replay"]["first"].uuid, "frames.extxyz", "replay/0000.extxyz"),
+        (extra["replay"]["second"].uuid, "frames.extxyz", "replay/0001.extxyz"),
+        (extra["force_constants"]["rutile"].uuid, "force_constants.npz", "force_constants/0000.npz"),
+        (extra["probes"]["target"].uuid, "frames.extxyz", "probes/target.extxyz"),
+        (extra["probes"]["upstream"].uuid, "frames.extxyz", "probes/upstream.extxyz"),
+        (extra["training_state"].uuid, "anything", "training_state.safetensors"),
+    ]
+    assert [path for _, _, path in written(fine_tune_inputs)] == ["datasets/0000.extxyz"]
 
 
 def test_outputs(fine_tune, foundation, block) -> None:
@@ -79,13 +169,10 @@ def test_parameters_are_written_with_their_defaults(fine_tune) -> None:
     assert written["references"]["method"] == "shift"
 
 
-def test_blocks_are_trained_on_in_the_order_of_their_names(fine_tune_inputs, labelled, tmp_path) -> None:
+def test_blocks_are_trained_on_in_the_order_of_their_names(fine_tune_inputs, labelled) -> None:
     """Fails where the split into training and validation, which goes by the blocks' order, could change."""
     blocks = {f"block_{i:04d}": DatasetData(configurations=[labelled(50 + i)]).store() for i in (2, 0, 1)}
-    builder = MaceFineTuneCalculation.get_builder()
-    builder._update(fine_tune_inputs | {"datasets": blocks, "metadata": {"dry_run": True, "store_provenance": False}})
-    process = MaceFineTuneCalculation(dict(builder))
-    copied = process.write_files(_Folder())
+    copied = written(fine_tune_inputs | {"datasets": blocks})
     assert [(uuid, name) for uuid, _, name in copied] == [
         (blocks[f"block_{i:04d}"].uuid, f"datasets/{i:04d}.extxyz") for i in range(3)
     ]

@@ -21,9 +21,15 @@ def parse_training(parse, fine_tune_inputs):
     """Function: parse these metrics and this checkpoint."""
     inputs = {name: fine_tune_inputs[name] for name in ("parameters", "model")}
 
-    def run(metrics: str | None, model: bytes | None = CHECKPOINT, exit_status: int | None = None) -> Any:
+    def run(
+        metrics: str | None,
+        model: bytes | None = CHECKPOINT,
+        exit_status: int | None = None,
+        state: bytes | None = None,
+    ) -> Any:
         retrieved = {} if metrics is None else {"metrics.json": metrics}
         temporary = {} if model is None else {"trained.safetensors": model}
+        temporary |= {} if state is None else {"training_state.safetensors": state}
         return parse("slhmc.mace_fine_tune", inputs, retrieved, temporary, exit_status)
 
     return run
@@ -41,7 +47,12 @@ def test_good_output(parse_training) -> None:
 
 @pytest.mark.parametrize(
     ("status", "name"),
-    [("diverged", "ERROR_DIVERGED"), ("no_improvement", "ERROR_NO_IMPROVEMENT"), ("walltime", "ERROR_WALLTIME")],
+    [
+        ("diverged", "ERROR_DIVERGED"),
+        ("no_improvement", "ERROR_NO_IMPROVEMENT"),
+        ("worse_than_parent", "ERROR_WORSE_THAN_PARENT"),
+        ("walltime", "ERROR_WALLTIME"),
+    ],
 )
 def test_status_with_outputs(parse_training, status: str, name: str) -> None:
     """Fails where the curve, which tells what happened, or the best model so far is thrown away."""
@@ -51,6 +62,19 @@ def test_status_with_outputs(parse_training, status: str, name: str) -> None:
     assert "so and so" in node.exit_message
     assert set(outputs) == {"model", "curve", "metrics"}
     assert np.isnan(outputs["curve"].get_array("training_loss")[1])
+
+
+def test_training_state_comes_with_the_wall_time_only(parse_training) -> None:
+    """Fails where a training that was cut short cannot go on, or a finished one leaves what nobody needs."""
+    outputs, node = parse_training(json.dumps(METRICS | {"status": "walltime"}), state=b"the state")
+    assert node.exit_status == CODES.ERROR_WALLTIME.status
+    assert "training_state" in node.exit_message
+    assert set(outputs) == {"model", "curve", "metrics", "training_state"}
+    state = outputs["training_state"]
+    assert (state.filename, state.get_content(mode="rb")) == ("training_state.safetensors", b"the state")
+    outputs, node = parse_training(json.dumps(METRICS), state=b"the state")
+    assert node.is_finished_ok
+    assert set(outputs) == {"model", "curve", "metrics"}
 
 
 @pytest.mark.parametrize(
