@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import json
 import pickle
+import struct
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,47 @@ def test_foreign_and_truncated_files_are_refused(content: bytes, message: str) -
     """Fails where a broken download would be stored and only fail in a job."""
     with pytest.raises(ValueError, match=message):
         MaceModelData(checkpoint=io.BytesIO(content))
+
+
+def with_header(**extra: str) -> io.BytesIO:
+    """The foundation's file with these strings added to its header."""
+    content = FOUNDATION_FILE.read_bytes()
+    (length,) = struct.unpack("<Q", content[:8])
+    header = json.loads(content[8 : 8 + length])
+    header["__metadata__"] |= extra
+    text = json.dumps(header).encode()
+    return io.BytesIO(struct.pack("<Q", len(text)) + text + content[8 + length :])
+
+
+ERRORS = {"validation": {"loss": 1.0, "force_rmse_mev_per_angstrom": 12.5}, "probes": {"upstream": {"loss": 3.0}}}
+
+
+def test_errors_and_the_foundations_references_are_on_the_model(foundation: MaceModelData) -> None:
+    """Fails where one cannot ask which checkpoint forgets least without opening the files."""
+    references = {"O": -4.25, "Ti": -7.5}
+    header = {"errors": json.dumps(ERRORS), "foundation_references": json.dumps(references)}
+    model = MaceModelData(checkpoint=with_header(**header)).store()
+    assert model.errors == ERRORS
+    assert model.foundation_references == references
+    assert model.base.attributes.get("sha256") == foundation.base.attributes.get("sha256"), "outside the hash"
+    key = "attributes.errors.validation.force_rmse_mev_per_angstrom"
+    for bound, expected in ((13.0, {model.uuid}), (12.0, set())):
+        query = orm.QueryBuilder().append(MaceModelData, filters={key: {"<": bound}}, project="uuid")
+        assert set(query.all(flat=True)) == expected
+    assert foundation.errors is None
+    assert foundation.foundation_references is None
+
+
+def test_errors_that_are_not_finite_are_stored_as_unknown() -> None:
+    """Fails where a model that diverged cannot be stored, because its errors are no numbers."""
+    text = '{"validation": {"loss": NaN, "force_rmse_mev_per_angstrom": 1e999, "energy_rmse_mev_per_atom": 2.0}}'
+    model = MaceModelData(checkpoint=with_header(errors=text)).store()
+    assert model.errors == {
+        "validation": {"loss": None, "force_rmse_mev_per_angstrom": None, "energy_rmse_mev_per_atom": 2.0}
+    }
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "errors in its header is not JSON"), ("[1]", "not a JSON object")])
+def test_damaged_errors_are_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaceModelData(checkpoint=with_header(errors=text))
