@@ -8,6 +8,7 @@ again each time would let former training configurations leak into validation an
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from mace.tools import AtomicNumberTable
 from numpy.typing import NDArray
 
 from aiida_slhmc.worker.checkpoint import default_dtype
+
+ROLES = ("training", "validation")
 
 
 @dataclass(frozen=True)
@@ -73,8 +76,8 @@ def read_block(path: str | Path, elements: list[str]) -> list[Frame]:
     return [_frame(atoms, elements, f"{Path(path).name}, frame {index}") for index, atoms in enumerate(images)]
 
 
-def split(blocks: list[list[Frame]], validation_fraction: float) -> Split:
-    """Choose the validation frames, the same for life.
+def split_blocks(blocks: list[list[Frame]], validation_fraction: float) -> list[Split]:
+    """Choose the validation frames of each block, the same for life.
 
     Of each block, the ``max(1, round(fraction·n))`` frames with the smallest content hashes validate, at least one
     trains; a block of a single frame trains. A configuration that an earlier block (or frame) has already keeps the
@@ -85,19 +88,26 @@ def split(blocks: list[list[Frame]], validation_fraction: float) -> Split:
     :raises ValueError: nothing would train or validate
     """
     roles: dict[str, bool] = {}  # content hash -> validates
-    result = Split([], [])
+    result = []
     for block in blocks:
         new = sorted({frame.content for frame in block} - roles.keys())
         count = min(max(1, round(validation_fraction * len(new))), len(new) - 1)
         roles.update({content: rank < count for rank, content in enumerate(new)})
-        for frame in block:
-            (result.validation if roles[frame.content] else result.training).append(frame)
-    if not result.training or not result.validation:
+        training = [frame for frame in block if not roles[frame.content]]
+        result.append(Split(training, [frame for frame in block if roles[frame.content]]))
+    n_training, n_validation = (sum(len(getattr(part, name)) for part in result) for name in ROLES)
+    if not n_training or not n_validation:
         raise ValueError(
-            f"{len(result.training)} frames would train and {len(result.validation)} validate: both need one;"
+            f"{n_training} frames would train and {n_validation} validate: both need one;"
             " give at least one block with two different frames"
         )
     return result
+
+
+def joined(parts: Iterable[Split]) -> Split:
+    """Return the frames of several blocks as one, in their order."""
+    whole = list(parts)
+    return Split(*([frame for part in whole for frame in getattr(part, name)] for name in ROLES))
 
 
 def make_graph(

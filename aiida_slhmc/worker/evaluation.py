@@ -17,6 +17,7 @@ from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 
 _LOSSES = {
     "energy_forces": modules.WeightedEnergyForcesLoss,
+    "energy_forces_l1_l2": modules.WeightedEnergyForcesL1L2Loss,
     "energy_forces_stress": modules.WeightedEnergyForcesStressLoss,
     "huber": modules.WeightedHuberEnergyForcesStressLoss,
     "universal": modules.UniversalLoss,
@@ -31,6 +32,7 @@ class Errors:
     energy_rmse_mev_per_atom: float
     force_rmse_mev_per_angstrom: float  # over Cartesian components
     stress_rmse_gpa: float | None  # over the nine components; None without stress labels (or not asked for)
+    energy_offset_removed_rmse_mev_per_atom: float = 0.0  # about the mean error, which is what other references change
 
     @property
     def finite(self) -> bool:
@@ -74,7 +76,7 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Any], loss: torch.nn.Modu
     :param stress: compute stress too; the loss may need it
     """
     total = graphs = 0.0
-    energy, force, tensor = _Mean(), _Mean(), _Mean()
+    energy, force, tensor = _Moments(), _Moments(), _Moments()
     for batch in batches:
         output = model(batch.to_dict(), training=False, compute_force=True, compute_stress=stress)
         total += float(loss(pred=output, ref=batch).detach()) * batch.num_graphs
@@ -88,18 +90,27 @@ def evaluate(model: torch.nn.Module, batches: Iterable[Any], loss: torch.nn.Modu
         energy_rmse_mev_per_atom=1000 * energy.root(),
         force_rmse_mev_per_angstrom=1000 * force.root(),
         stress_rmse_gpa=EV_PER_CUBIC_ANGSTROM_IN_GPA * tensor.root() if tensor.count else None,
+        energy_offset_removed_rmse_mev_per_atom=1000 * energy.spread(),
     )
 
 
-class _Mean:
-    """Mean square of everything added."""
+class _Moments:
+    """Sum and sum of squares of everything added."""
 
     def __init__(self) -> None:
-        self.total, self.count = 0.0, 0
+        self.total, self.squares, self.count = 0.0, 0.0, 0
 
     def add(self, values: torch.Tensor) -> None:
-        self.total += float(values.detach().square().sum())
+        values = values.detach().double()
+        self.total += float(values.sum())
+        self.squares += float(values.square().sum())
         self.count += values.numel()
 
     def root(self) -> float:
-        return math.sqrt(self.total / self.count)
+        """Root mean square."""
+        return math.sqrt(self.squares / self.count)
+
+    def spread(self) -> float:
+        """Root mean square about the mean."""
+        mean = self.total / self.count
+        return math.sqrt(max(self.squares / self.count - mean**2, 0.0))

@@ -9,9 +9,14 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from mace.data.utils import random_train_valid_split
 from worker_examples import rutile_frames, to_frame, write_block
 
-from aiida_slhmc.worker.dataset import frame_graphs, read_block, split
+from aiida_slhmc.worker.dataset import frame_graphs, joined, read_block, split_blocks
 
 ELEMENTS = ["O", "Ti"]
+
+
+def whole_split(blocks, fraction):
+    """The split of all blocks together."""
+    return joined(split_blocks(blocks, fraction))
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +89,13 @@ def test_unknown_element_empty_and_foreign_files(tmp_path, labelled):
 
 
 def test_every_frame_is_used_once(blocks):
-    result = split(blocks, 0.2)
+    result = whole_split(blocks, 0.2)
     assert sorted(names(result.training + result.validation)) == sorted(names(chain.from_iterable(blocks)))
     assert len(result.validation) == 2  # one of five, none of one, one of six
 
 
 def test_membership_does_not_depend_on_the_order_in_a_block(blocks):
-    first, second = split(blocks, 0.2), split([block[::-1] for block in blocks], 0.2)
+    first, second = whole_split(blocks, 0.2), whole_split([block[::-1] for block in blocks], 0.2)
     assert sorted(names(first.validation)) == sorted(names(second.validation))
 
 
@@ -98,7 +103,7 @@ def test_membership_does_not_depend_on_the_order_in_a_block(blocks):
 def test_membership_never_changes_as_blocks_are_added(blocks, fraction):
     roles = {}
     for count in range(1, len(blocks) + 1):
-        result = split(blocks[:count], fraction)
+        result = whole_split(blocks[:count], fraction)
         now = {**dict.fromkeys(names(result.training), "t"), **dict.fromkeys(names(result.validation), "v")}
         assert {name: now[name] for name in roles} == roles
         roles = now
@@ -113,8 +118,8 @@ def test_random_split_leaks():
 
 
 def test_copies_keep_the_role_of_the_first(blocks):
-    first = split(blocks, 0.2)
-    again = split([*blocks, first.training[:3], [*first.validation, first.training[0]]], 0.2)
+    first = whole_split(blocks, 0.2)
+    again = whole_split([*blocks, first.training[:3], [*first.validation, first.training[0]]], 0.2)
     assert set(names(again.validation)) == set(names(first.validation))
     assert not set(names(again.training)) & set(names(again.validation))
 
@@ -133,9 +138,9 @@ def test_content_is_of_the_configuration_only(blocks):
 def test_too_few_frames(blocks, sizes):
     frames = chain.from_iterable(blocks)
     with pytest.raises(ValueError, match="both need one"):
-        split([[next(frames) for _ in range(size)] for size in sizes], 0.1)
+        whole_split([[next(frames) for _ in range(size)] for size in sizes], 0.1)
 
 
 def test_two_frames_are_enough(blocks):
-    result = split([blocks[0][:2]], 0.1)
+    result = whole_split([blocks[0][:2]], 0.1)
     assert (len(result.training), len(result.validation)) == (1, 1)

@@ -16,8 +16,10 @@ import aiida_slhmc.worker
 from aiida_slhmc.worker import fine_tune
 from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint
 from aiida_slhmc.worker.checkpoint_header import read_metadata
-from aiida_slhmc.worker.dataset import frame_graphs, read_block, split
+from aiida_slhmc.worker.dataset import frame_graphs, joined, read_block, split_blocks
 from aiida_slhmc.worker.evaluation import evaluate, make_batches, make_loss
+from aiida_slhmc.worker.fine_tune_metrics import write_json
+from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 from aiida_slhmc.worker.training import TrainingResult
 
 CURVE = {
@@ -61,10 +63,10 @@ def test_metrics_are_those_of_the_saved_model(job):
     metrics = fine_tune.run(job)
     model = load_checkpoint(job / "trained.safetensors")
     blocks = [read_block(job / "datasets" / f"block_00{index}.extxyz", ["O", "Ti"]) for index in (0, 1)]
-    frames = split(blocks, 0.1)
+    frames = joined(split_blocks(blocks, 0.1))
     assert metrics["validation"] == [frame.name for frame in frames.validation]
     batches = make_batches(frame_graphs(frames.validation, model), 4, torch.device("cpu"))
-    errors = evaluate(model, batches, make_loss(fine_tune.FineTuneParameters()), stress=True)
+    errors = evaluate(model, batches, make_loss(FineTuneParameters()), stress=True)
     for name, value in metrics["final"]["validation"].items():
         assert getattr(errors, name) == pytest.approx(value, rel=1e-9), name
 
@@ -214,7 +216,7 @@ def test_stress_loss_needs_stress_labels(job, teacher):
 
 
 def test_numbers_that_json_lacks(tmp_path):
-    fine_tune.write_json(tmp_path / "m.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": "NaN"}})
+    write_json(tmp_path / "m.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": "NaN"}})
     assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": [1.0, None], "c": {"d": "NaN"}}
 
 

@@ -10,7 +10,8 @@ from worker_examples import make_model, parameters, to_frame
 from aiida_slhmc.worker import training as training_module
 from aiida_slhmc.worker.dataset import frame_graphs
 from aiida_slhmc.worker.evaluation import Errors, evaluate, make_batches, make_loss, predict_energies
-from aiida_slhmc.worker.training import copy_weights, make_loader, train
+from aiida_slhmc.worker.optimiser import make_loader
+from aiida_slhmc.worker.training import copy_weights, train
 
 
 @pytest.fixture
