@@ -1,0 +1,228 @@
+"""FineTuneWorkChain: what it does after each way in which a training ends, and one training in pieces."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ExitCode, ProcessState
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
+from fixtures import FOUNDATION_FILE
+
+from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
+from aiida_slhmc.data.dataset import DatasetData
+from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
+
+CODES = MaceFineTuneCalculation.exit_codes
+OWN_CODES = FineTuneWorkChain.exit_codes
+METRICS = {"message": "so and so", "gate": {"factor": 1.5, "ratios": {"loss": 2.0}}}
+
+
+@pytest.fixture(scope="module")
+def inputs(python_code, foundation, labelled) -> dict[str, Any]:
+    """Of a small training."""
+    block = DatasetData(configurations=[labelled(seed) for seed in range(60, 64)]).store()
+    parameters = {"max_epochs": 3, "batch_size": 2, "device": "cpu"}
+    return {
+        "code": python_code,
+        "model": foundation,
+        "datasets": {"block_0000": block},
+        "parameters": orm.Dict(parameters).store(),
+    }
+
+
+@pytest.fixture
+def chain_of(inputs) -> Callable[..., FineTuneWorkChain]:
+    """Function: a work chain with these inputs replaced, set up and about to start its first job."""
+
+    def make(**changes: Any) -> FineTuneWorkChain:
+        process = instantiate_process(get_manager().get_runner(), FineTuneWorkChain, **inputs | changes)
+        process.setup()
+        process.ctx.children = []
+        return process
+
+    return make
+
+
+def ended(computer: orm.Computer, code: ExitCode, *outputs: str) -> orm.CalcJobNode:
+    """A training that ended with this exit code and has these outputs."""
+    node = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:slhmc.mace_fine_tune")
+    node.set_option("resources", {"num_machines": 1, "tot_num_mpiprocs": 1})
+    node.base.attributes.set("process_label", "MaceFineTuneCalculation")
+    node.store()
+    node.set_process_state(ProcessState.FINISHED)
+    node.set_exit_status(code.status)
+    node.set_exit_message(code.message)
+    made = {
+        "model": lambda: MaceModelData(checkpoint=FOUNDATION_FILE),
+        "curve": orm.ArrayData,
+        "metrics": lambda: orm.Dict(METRICS),
+        "training_state": lambda: orm.SinglefileData(io.BytesIO(b"state"), filename="training_state.safetensors"),
+    }
+    for name in outputs:
+        data = made[name]()
+        data.base.links.add_incoming(node, link_type=LinkType.CREATE, link_label=name)
+        data.store()
+    return node
+
+
+def after(process: FineTuneWorkChain, node: orm.CalcJobNode) -> ExitCode | None:
+    """What the work chain returns once its next job has ended as *node*."""
+    process.ctx.iteration += 1
+    process.ctx.children.append(node)
+    return process.inspect_process()
+
+
+RESULTS = ("model", "curve", "metrics")
+
+
+def test_end_of_a_good_training(chain_of, computer) -> None:
+    """The control: no handler, and the outputs."""
+    process = chain_of()
+    assert after(process, ended(computer, ExitCode(0), *RESULTS)) is None
+    assert not process.should_run_process()
+    process.results()
+    assert set(process.outputs) == set(RESULTS)
+
+
+@pytest.mark.parametrize("name", ["ERROR_OUT_OF_MEMORY", "ERROR_SCHEDULER_OUT_OF_MEMORY"])
+def test_out_of_memory_halves_the_batch(chain_of, computer, inputs, name: str) -> None:
+    """Fails where the same training runs out of memory again, or the new options have no provenance."""
+    process = chain_of(training_state=orm.SinglefileData(io.BytesIO(b"state"), filename="state").store())
+    assert "training_state" in process.ctx.inputs
+    code = after(process, ended(computer, CODES[name].format(reason="so and so")))
+    assert code.status == 0
+    assert process.should_run_process()
+    made = process.ctx.inputs.parameters
+    assert made.get_dict() == inputs["parameters"].get_dict() | {"batch_size": 1}
+    assert made.creator.process_label == "smaller_batch"
+    assert "training_state" not in process.ctx.inputs, "it belongs to the former batches"
+
+
+def test_out_of_memory_with_single_configurations(chain_of, computer) -> None:
+    """Fails where nothing is said of what to do when the batch cannot become smaller."""
+    process = chain_of(parameters=orm.Dict({"batch_size": 1}))
+    code = after(process, ended(computer, CODES.ERROR_OUT_OF_MEMORY.format(reason="CUDA is full")))
+    assert code.status == OWN_CODES.ERROR_OUT_OF_MEMORY.status
+    assert "batch of 1" in code.message
+    assert "CUDA is full" in code.message
+    assert "Ask for more memory" in code.message
+
+
+def test_out_of_memory_in_the_last_iteration(chain_of, computer) -> None:
+    process = chain_of(max_iterations=orm.Int(1))
+    code = after(process, ended(computer, CODES.ERROR_OUT_OF_MEMORY.format(reason="full")))
+    assert code.status == OWN_CODES.ERROR_OUT_OF_MEMORY.status
+    assert "batch of 2" in code.message
+
+
+def test_walltime_goes_on_from_the_state(chain_of, computer, inputs) -> None:
+    """Fails where epochs that were paid for are trained again, or other labels or options come in."""
+    process = chain_of()
+    node = ended(computer, CODES.ERROR_WALLTIME.format(reason="after 3 epochs"), *RESULTS, "training_state")
+    assert after(process, node).status == 0
+    assert process.should_run_process()
+    assert process.ctx.inputs.training_state.uuid == node.outputs.training_state.uuid
+    assert process.ctx.inputs.model.uuid == inputs["model"].uuid, "the state holds the weights"
+    assert process.ctx.inputs.parameters.uuid == inputs["parameters"].uuid
+    assert {name: node.uuid for name, node in process.ctx.inputs.datasets.items()} == {
+        name: node.uuid for name, node in inputs["datasets"].items()
+    }
+
+
+@pytest.mark.parametrize(("iterations", "state"), [(1, ["training_state"]), (5, [])], ids=["last time", "no state"])
+def test_walltime_for_the_last_time(chain_of, computer, iterations: int, state: list[str]) -> None:
+    """Fails where the best model so far is lost."""
+    process = chain_of(max_iterations=orm.Int(iterations))
+    node = ended(computer, CODES.ERROR_WALLTIME.format(reason="after 3 epochs"), *RESULTS, *state)
+    code = after(process, node)
+    assert code.status == CODES.ERROR_WALLTIME.status == OWN_CODES.ERROR_WALLTIME.status
+    assert "after 3 epochs" in code.message
+    assert set(process.outputs) == {*RESULTS, *state}
+    assert process.outputs["model"].uuid == node.outputs.model.uuid
+
+
+@pytest.mark.parametrize("name", ["ERROR_DIVERGED", "ERROR_NO_IMPROVEMENT", "ERROR_WORSE_THAN_PARENT"])
+def test_judgement_is_handed_on(chain_of, computer, name: str) -> None:
+    """Fails where the caller cannot see that the model is no gain, or has no curve to look at."""
+    process = chain_of()
+    code = after(process, ended(computer, CODES[name].format(reason="force RMSE 2.00 of the parent's"), *RESULTS))
+    assert code.status == CODES[name].status == OWN_CODES[name].status
+    assert "force RMSE 2.00" in code.message
+    assert set(process.outputs) == set(RESULTS)
+
+
+@pytest.mark.parametrize("iterations", [5, 1])
+def test_killed_by_the_scheduler(chain_of, computer, iterations: int) -> None:
+    """Fails where the last of the iterations is blamed for it."""
+    process = chain_of(max_iterations=orm.Int(iterations))
+    code = after(process, ended(computer, CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME))
+    assert code.status == OWN_CODES.ERROR_KILLED_AT_WALLTIME.status
+    assert "raise max_wallclock_seconds" in code.message
+
+
+@pytest.mark.parametrize("name", ["ERROR_SCHEDULER_NODE_FAILURE", "ERROR_OUTPUT_INCOMPLETE"])
+def test_accident_is_repeated_once(chain_of, computer, name: str) -> None:
+    """Fails where a broken node costs a run, or a broken disk repeats for ever."""
+    process = chain_of()
+    assert after(process, ended(computer, CODES[name].format(reason="half a file"))).status == 0
+    assert process.should_run_process()
+    code = after(process, ended(computer, CODES[name].format(reason="half a file")))
+    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
+    assert f"exit code {CODES[name].status}" in code.message
+
+
+def test_other_failures_are_not_repeated(chain_of, computer) -> None:
+    """Fails where a wrong interpreter costs another wait in the queue, or the reason is lost."""
+    process = chain_of()
+    code = after(process, ended(computer, CODES.ERROR_NO_RESULT.format(reason="No module named mace")))
+    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
+    assert "exit code 300" in code.message
+    assert "No module named mace" in code.message
+
+
+@pytest.mark.parametrize(
+    ("state", "word"), [(ProcessState.EXCEPTED, "excepted: no space left"), (ProcessState.KILLED, "was killed")]
+)
+def test_job_without_an_exit_code(chain_of, computer, state: ProcessState, word: str) -> None:
+    process = chain_of()
+    node = ended(computer, ExitCode(0))
+    node.set_process_state(state)
+    node.set_exception("no space left")
+    code = after(process, node)
+    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
+    assert word in code.message
+
+
+def test_job_that_runs_already_is_not_launched_again(chain_of, computer) -> None:
+    """Fails where a crash between launching a job and saving the work chain's state trains twice."""
+    process = chain_of()
+    node = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:slhmc.mace_fine_tune")
+    node.set_option("resources", {"num_machines": 1, "tot_num_mpiprocs": 1})
+    node.base.links.add_incoming(process.node, link_type=LinkType.CALL_CALC, link_label="iteration_01")
+    node.store()
+    process.run_process()
+    assert process.ctx.iteration == 1
+    assert [child.uuid for child in process.node.called] == [node.uuid]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"max_iterations": lambda: orm.Int(0)}, "must be at least 1"),
+        ({"options": lambda: orm.Dict({"max_wallclock_second": 5})}, "options: .*max_wallclock_second"),
+        ({"parameters": lambda: orm.Dict({"learning_rat": 1})}, "did you mean 'learning_rate'"),
+        ({"parameters": lambda: orm.Dict({"hessian": {"weight": 1}})}, "nothing in `force_constants`"),
+        ({"datasets": dict}, "at least one block"),
+    ],
+)
+def test_wrong_inputs_are_refused(chain_of, changes: dict[str, Callable[[], Any]], message: str) -> None:
+    """Fails where a mistake costs a queue's wait."""
+    with pytest.raises(ValueError, match=message):
+        chain_of(**{name: make() for name, make in changes.items()})
