@@ -98,16 +98,22 @@ def read_job(folder: Path) -> Job:
         raise ValueError("model.safetensors is missing")
     model = load_checkpoint(checkpoint, device=str(device))
     elements, about = model_elements(model), read_metadata(checkpoint)
-    blocks = split_blocks([read_block(path, elements) for path in _files(folder / "datasets")], _fraction(parameters))
+    labels = [read_block(path, elements) for path in _files(folder / "datasets")]
+    blocks = split_blocks(labels, parameters.validation_fraction)
     frames = select(blocks, parameters.selection)
     _check_stress(parameters, frames.training + frames.validation, "labels")
-    foundation = about.get("foundation_references")
+    replay, foundation = _read_replay(folder, elements, parameters), about.get("foundation_references")
+    if replay and about.get("references_of") and not foundation:
+        raise ValueError(
+            "replay needs the energy references of the foundation model, and this fine-tuned model is of a version that"
+            " did not record them: start from the foundation again"
+        )
     return Job(
         model=model,
         parameters=parameters,
         all_frames=joined(blocks),
         frames=frames,
-        replay=_read_replay(folder, elements, parameters),
+        replay=replay,
         probes={path.stem: read_block(path, elements) for path in _files(folder / "probes")},
         force_constants=[
             read_force_constants(path, elements) for path in _files(folder / "force_constants", suffix="npz")
@@ -124,15 +130,11 @@ def _read_replay(folder: Path, elements: list[str], parameters: FineTuneParamete
     if not blocks:
         return None
     try:
-        frames = joined(split_blocks(blocks, _fraction(parameters)))
+        frames = joined(split_blocks(blocks, parameters.validation_fraction))
     except ValueError as error:
         raise ValueError(f"replay: {error}") from error
     _check_stress(parameters, frames.training + frames.validation, "replay configurations")
     return frames
-
-
-def _fraction(parameters: FineTuneParameters) -> float:
-    return parameters.validation_fraction
 
 
 def _files(folder: Path, *, suffix: str = "extxyz") -> list[Path]:

@@ -251,3 +251,114 @@ def test_references_are_fitted_once_per_functional(job):
     assert update("pbe", refit=True)["method"] == "shift"
     assert update("hse06")["method"] == "shift"
     assert read_metadata(job / "model.safetensors")["references_of"] == "hse06"
+
+
+def with_folder(job, name, frames, file="a.extxyz"):
+    (job / name).mkdir(exist_ok=True)
+    write_block(job / name / file, frames)
+
+
+def test_probes_are_evaluated_only_and_the_checkpoint_says_how_it_did(job, teacher, model):
+    write_parameters(job, max_epochs=2)
+    fine_tune.run(job)
+    without = sha256(job)
+    upstream = [label(atoms, model) for atoms in rutile_frames(4, seed=9)]
+    with_folder(job, "probes", upstream, "foundation.extxyz")
+    with_folder(job, "probes", [label(atoms, teacher) for atoms in rutile_frames(4, seed=9)], "target.extxyz")
+    metrics = fine_tune.run(job)
+    assert sha256(job) == without
+    probes = metrics["probes"]
+    assert probes["foundation"]["parent"]["force_rmse_mev_per_angstrom"] < 1e-4  # digits of the file
+    assert probes["foundation"]["final"]["force_rmse_mev_per_angstrom"] > 1  # what was forgotten
+    before, after = (probes["target"][key]["force_rmse_mev_per_angstrom"] for key in ("parent", "final"))
+    assert after < before  # what was gained
+    header = json.loads(read_metadata(job / "trained.safetensors")["errors"])
+    assert header["probes"]["foundation"] == probes["foundation"]["final"]
+    assert header["validation"] == metrics["final"]["validation"]
+    # the offset of other energy references is no forgetting of the differences
+    final = probes["foundation"]["final"]
+    assert 0 < final["energy_offset_removed_rmse_mev_per_atom"] <= final["energy_rmse_mev_per_atom"]
+
+
+def test_replay_through_the_folder(job, model):
+    """The energies of upstream configurations follow the model's references, also in later updates."""
+    upstream = [label(atoms, model) for atoms in rutile_frames(8, seed=9)]
+    forgotten = {}
+    for weight in (None, 10.0):
+        if weight:
+            with_folder(job, "replay", upstream[:6])
+        with_folder(job, "probes", upstream[6:], "foundation.extxyz")
+        write_parameters(job, max_epochs=3, replay={"weight": weight or 1.0})
+        forgotten[weight] = fine_tune.run(job)["probes"]["foundation"]["final"]
+    for error in ("force_rmse_mev_per_angstrom", "energy_offset_removed_rmse_mev_per_atom"):
+        assert forgotten[10.0][error] < 0.7 * forgotten[None][error]
+    foundation = read_metadata(job / "model.safetensors")["atomic_energies"]
+    assert json.loads(read_metadata(job / "trained.safetensors")["foundation_references"]) == foundation
+    (job / "trained.safetensors").rename(job / "model.safetensors")
+    write_parameters(job, max_epochs=1)
+    assert fine_tune.run(job)["status"] in fine_tune.WITH_MODEL
+    assert json.loads(read_metadata(job / "trained.safetensors")["foundation_references"]) == foundation
+
+
+def test_replay_for_a_model_of_unknown_foundation(job, model):
+    save_checkpoint(model, job / "model.safetensors", extra={"references_of": "pbe"})
+    with_folder(job, "replay", [label(atoms, model) for atoms in rutile_frames(2, seed=9)])
+    write_parameters(job)
+    assert "did not record them" in invalid(job)
+    write_block(job / "replay" / "a.extxyz", [label(atoms, model) for atoms in rutile_frames(1, seed=9)])
+    assert "replay: " in invalid(job)
+
+
+def test_selection_through_the_folder(job, teacher):
+    write_block(job / "datasets" / "block_002.extxyz", [label(atoms, teacher) for atoms in rutile_frames(4, seed=4)])
+    write_parameters(job, max_epochs=1, selection={"method": "window", "size": 5})
+    metrics = fine_tune.run(job)
+    assert (metrics["n_training"], metrics["n_validation"]) == (5 + 3, 1 + 1)
+    assert metrics["selection"] == {"n_training_all": 13, "n_validation_all": 3}
+
+
+def test_gate(job, monkeypatch):
+    """Only what is worse than the parent by more than the factor is refused."""
+
+    def spoil(model, *_, **__):
+        with torch.no_grad():
+            model.scale_shift.scale *= 3.0
+        return TrainingResult("max_epochs", 1, {name: [1.0] for name in CURVE})
+
+    monkeypatch.setattr(fine_tune, "train", spoil)
+    write_parameters(job)
+    refused = fine_tune.run(job)
+    ratio = refused["gate"]["ratios"]["force_rmse_mev_per_angstrom"]
+    assert (refused["status"], refused["gate"]["factor"], ratio > 1.5) == ("worse_than_parent", 1.5, True)
+    assert "times the parent's" in refused["message"]
+    assert (job / "trained.safetensors").exists()  # on record, though not used
+    for options in ({"gate_factor": None}, {"gate_factor": 1e6}, {"from_scratch": True}):
+        write_parameters(job, **options)
+        assert fine_tune.run(job)["status"] == "finished", options
+
+
+def test_gate_refuses_what_is_not_finite(job, monkeypatch):
+    def spoil(model, *_, **__):
+        with torch.no_grad():
+            model.scale_shift.scale *= float("nan")
+        return TrainingResult("max_epochs", 1, {name: [1.0] for name in CURVE})
+
+    monkeypatch.setattr(fine_tune, "train", spoil)
+    write_parameters(job, gate_factor=None)
+    metrics = fine_tune.run(job)
+    assert (metrics["status"], "not finite" in metrics["message"]) == ("worse_than_parent", True)
+    assert json.loads((job / "metrics.json").read_text())["final"]["validation"]["loss"] is None
+
+
+def test_from_scratch(job, model):
+    write_parameters(job, max_epochs=2, from_scratch=True, seed=3)
+    fine_tune.run(job)
+    scratch = sha256(job)
+    save_checkpoint(make_model(seed=2), job / "model.safetensors")  # same architecture, other weights
+    model_references = read_metadata(job / "model.safetensors")["atomic_energies"]
+    metrics = fine_tune.run(job)
+    assert metrics["status"] == "finished"
+    assert metrics["references"]["table"] != model_references
+    write_parameters(job, max_epochs=2, seed=3)
+    fine_tune.run(job)
+    assert sha256(job) != scratch
