@@ -137,6 +137,46 @@ def test_constant_volume_has_a_mean_and_no_more():
     assert [summary[f"volume_{key}"] for key in ("mean_error", "split_r_hat", "effective_sample_size")] == [None] * 3
 
 
+def committee_chain(**changes):
+    """Ten labels in five cycles; the committee's force spread is a growing function of the force error."""
+    chain = stationary_chain(n_cycles=5, n_walkers=2)
+    chain["committee_force_spread"] = 0.3 * chain["force_rmse"] ** 3
+    chain["committee_energy_spread"] = np.full((5, 2), 0.002)
+    return chain | changes
+
+
+def test_committee_by_hand():
+    """Means in meV, and ranks: 1 for any growing function, −1 for a falling one. Without a committee not a word."""
+    chain = committee_chain()
+    summary = summarise(chain, ABOUT)
+    mean = 1000 * chain["committee_force_spread"].mean()
+    assert summary["committee_force_spread_mev_per_angstrom"] == pytest.approx(mean)
+    assert summary["committee_energy_spread_mev_per_atom"] == pytest.approx(2.0)
+    assert summary["committee_force_correlation"] == pytest.approx(1.0)
+    other = summarise(committee_chain(committee_force_spread=1 / chain["force_rmse"]), ABOUT)
+    assert other["committee_force_correlation"] == pytest.approx(-1.0)
+    without = {name: values for name, values in chain.items() if not name.startswith("committee")}
+    plain = summarise(without, ABOUT)
+    assert plain == {key: value for key, value in summary.items() if not key.startswith("committee")}
+
+
+def test_committee_where_little_is_known():
+    """Unlabelled end points count in the mean and not in the correlation, which needs eight labels that differ."""
+    whole = committee_chain()
+    for n_unlabelled, is_known in ((2, True), (3, False)):
+        error = whole["force_rmse"].copy()
+        error.flat[:n_unlabelled] = NAN
+        summary = summarise(whole | {"force_rmse": error}, ABOUT)
+        assert (summary["committee_force_correlation"] is not None) == is_known
+        mean = 1000 * whole["committee_force_spread"].mean()
+        assert summary["committee_force_spread_mev_per_angstrom"] == pytest.approx(mean)
+    names = ("committee_energy_spread", "committee_force_spread")
+    for value in (0.0, NAN):
+        summary = summarise(whole | {name: np.full((5, 2), value) for name in names}, ABOUT)
+        assert summary["committee_force_correlation"] is None
+        assert summary["committee_force_spread_mev_per_angstrom"] == (None if np.isnan(value) else 0.0)
+
+
 def test_jsonable_at_any_depth():
     assert jsonable({"a": [NAN, {"b": math.inf}], "c": 1.5, "d": "x", "e": True}) == {
         "a": [None, {"b": None}],

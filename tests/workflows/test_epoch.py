@@ -10,6 +10,7 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
+from committee import member, without_titanium
 from run_examples import PROPOSALS, called, computed
 
 from aiida_slhmc.report.run_state import _read_epoch
@@ -86,6 +87,32 @@ def test_replay_is_bit_for_bit_and_the_context_small(first_epoch, epoch_builder)
         "label_1",
     }
     assert len(process.ctx.states) == len(process.ctx.restart_folders) == 2
+
+
+def test_committee(first_epoch, epoch_builder, tmp_path) -> None:
+    """Real jobs with two members. Fails where members change the chain, or what they say is lost on the way."""
+    committee = {f"member_{seed}": member(tmp_path, seed) for seed in (1, 2)}
+    lone = without_titanium(tmp_path)
+    with pytest.raises(ValueError, match=r"committee\.member_1: the model does not know Ti"):
+        run_get_node(epoch_builder(committee={"member_1": lone}))
+    with enable_caching(identifier="aiida.calculations:vasp.vasp"):
+        _, node = run_get_node(epoch_builder(n_cycles=orm.Int(1), committee=committee))
+    assert node.is_finished_ok, node.exit_message
+    (proposal,) = called(node, "MaceProposalCalculation")
+    assert {name: data.uuid for name, data in proposal.inputs.committee.items()} == {
+        name: data.uuid for name, data in committee.items()
+    }
+    result, plain = (decisions(epoch_node)[0].outputs.result.get_dict() for epoch_node in (node, first_epoch))
+    spreads = {key: result.pop(key) for key in list(result) if key.startswith("committee")}
+    assert result == plain, "the same decisions, to the bit"
+    spread = proposal.outputs.proposals.get_array("committee_force_spread")
+    assert spreads["committee_force_spread"] == pytest.approx(spread.tolist(), rel=1e-12)
+    np.testing.assert_allclose(node.outputs.chain.get_array("committee_force_spread"), [spread], rtol=1e-12)
+    assert spread.min() > 0
+    summary = node.outputs.summary.get_dict()
+    assert summary["committee_force_spread_mev_per_angstrom"] == pytest.approx(1000 * spread.mean())
+    assert summary["committee_force_correlation"] is None, "of two labels"
+    assert not [key for key in first_epoch.outputs.summary.get_dict() if key.startswith("committee")]
 
 
 def test_failed_label_is_a_rejection(first_epoch, epoch_builder) -> None:
