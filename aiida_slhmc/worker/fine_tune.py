@@ -15,7 +15,6 @@ from __future__ import annotations
 import io
 import sys
 import time
-import traceback
 from pathlib import Path
 from typing import Any
 
@@ -27,15 +26,8 @@ from aiida_slhmc.worker.checkpoint import default_dtype, save_checkpoint
 from aiida_slhmc.worker.dataset import ROLES, frame_graphs
 from aiida_slhmc.worker.evaluation import make_batches, predict_energies
 from aiida_slhmc.worker.fine_tune_job import STATE_FILE, Job, read_job
-from aiida_slhmc.worker.fine_tune_metrics import (
-    Measured,
-    checkpoint_header,
-    collect_metrics,
-    compare,
-    ending,
-    write_json,
-)
-from aiida_slhmc.worker.job import is_out_of_memory
+from aiida_slhmc.worker.fine_tune_metrics import Measured, checkpoint_header, collect_metrics, compare, ending
+from aiida_slhmc.worker.job import JobError, run_task, write_json
 from aiida_slhmc.worker.references import References, fit, get_atomic_energies, set_atomic_energies
 from aiida_slhmc.worker.replay import Replay, with_references
 from aiida_slhmc.worker.trainee import Trainee, fresh_model
@@ -58,17 +50,16 @@ def main(arguments: list[str] | None = None) -> int:
 def run(folder: Path) -> dict[str, Any]:
     """Fine-tune in a folder; return what ``metrics.json`` holds. Errors of the input and of memory become a status."""
     started = time.monotonic()
-    try:
-        with default_dtype(torch.float64):
-            metrics = _run(folder, started)
-    except ValueError as exception:
-        metrics = _failure("invalid_input", exception)
-    except Exception as exception:
-        if not is_out_of_memory(exception):
-            raise
-        metrics = _failure("out_of_memory", exception)
+
+    def task() -> dict[str, Any]:
+        try:
+            with default_dtype(torch.float64):
+                return _run(folder, started)
+        except ValueError as error:
+            raise JobError("invalid_input", str(error)) from error
+
+    metrics = run_task(task)
     metrics["versions"] = {"mace": mace.__version__, "torch": str(torch.__version__), "numpy": np.__version__}
-    metrics["seconds"] = time.monotonic() - started
     write_json(folder / "metrics.json", metrics)
     return metrics
 
@@ -140,11 +131,6 @@ def _set_references(job: Job) -> References:
     if references.warning:
         print(f"warning: {references.warning}")
     return references
-
-
-def _failure(status: str, exception: BaseException) -> dict[str, Any]:
-    traceback.print_exception(exception)
-    return {"status": status, "message": str(exception) or type(exception).__name__}
 
 
 if __name__ == "__main__":

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from aiida_slhmc.worker.evaluation import Errors
 from aiida_slhmc.worker.fine_tune_job import Job
+from aiida_slhmc.worker.job import finite
 from aiida_slhmc.worker.references import References
 from aiida_slhmc.worker.training import TrainingResult
 
-__all__ = ("Measured", "checkpoint_header", "collect_metrics", "compare", "ending", "write_json")
+__all__ = ("Measured", "checkpoint_header", "collect_metrics", "compare", "ending")
 
 STATUS = {"early_stopping": "finished", "max_epochs": "finished"}  # other stop reasons are their own status
 GATED = ("loss", "force_rmse_mev_per_angstrom")  # validation errors that may not be much above the parent's
@@ -114,21 +113,5 @@ def checkpoint_header(job: Job, references: References, metrics: dict[str, Any])
         "validation": metrics["final"]["validation"],
         "probes": {name: errors["final"] for name, errors in metrics["probes"].items()},
     }
-    extra = {"errors": json.dumps(_finite(errors)), "foundation_references": json.dumps(job.foundation_references)}
+    extra = {"errors": json.dumps(finite(errors)), "foundation_references": json.dumps(job.foundation_references)}
     return extra | ({"references_of": fitted_to} if fitted_to else {})
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that is either whole or absent; numbers that are not finite become null."""
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(_finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)  # noqa: PTH105
-
-
-def _finite(value: Any) -> Any:
-    """Return the same with null in the place of numbers that are not finite, which JSON does not have."""
-    if isinstance(value, dict):
-        return {key: _finite(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,13 +7,25 @@ off is told from one that finished.
 from __future__ import annotations
 
 import json
+import math
 import os
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-__all__ = ("RESULT_FILE", "Deadline", "JobError", "is_out_of_memory", "run_worker", "single_thread")
+__all__ = (
+    "RESULT_FILE",
+    "Deadline",
+    "JobError",
+    "finite",
+    "is_out_of_memory",
+    "run_task",
+    "run_worker",
+    "single_thread",
+    "write_json",
+)
 
 PARAMETERS_FILE = "parameters.json"
 RESULT_FILE = "result.json"
@@ -61,23 +73,46 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def run_worker(task: Callable[[dict[str, Any], Path], dict[str, Any]]) -> None:
-    """Run *task(parameters, folder)* in the current folder and write its result, or how it failed.
+    """Run *task(parameters, folder)* in the current folder and write its result, or how it failed."""
+    folder = Path.cwd()
+    parameters = json.loads((folder / PARAMETERS_FILE).read_text())
+    write_json(folder / RESULT_FILE, run_task(lambda: task(parameters, folder)))
+
+
+def run_task(task: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return what *task* returns, or how it failed: ``status``, ``message`` and ``seconds`` are always there.
 
     A failure without a name is not caught: its traceback goes to the job's standard error, and the parser reports that
     there is no result.
     """
-    folder = Path.cwd()
-    parameters = json.loads((folder / PARAMETERS_FILE).read_text())
     start = time.monotonic()
     try:
-        result = {"status": "finished", "message": ""} | task(parameters, folder)
+        result = {"status": "finished", "message": ""} | task()
     except JobError as error:
-        result = {"status": error.status, "message": str(error)}
+        result = _failure(error.status, error)
     except (MemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        result = {"status": "out_of_memory", "message": str(error)}
-    result["seconds"] = time.monotonic() - start
-    temporary = folder / (RESULT_FILE + ".part")
-    temporary.write_text(json.dumps(result, indent=1))
-    temporary.rename(folder / RESULT_FILE)
+        result = _failure("out_of_memory", error)
+    return result | {"seconds": time.monotonic() - start}
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a file that is either whole or absent; numbers that are not finite become null."""
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(finite(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def finite(value: Any) -> Any:
+    """Return the same with null in the place of numbers that are not finite, which JSON does not have."""
+    if isinstance(value, dict):
+        return {key: finite(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _failure(status: str, error: BaseException) -> dict[str, Any]:
+    traceback.print_exception(error)
+    return {"status": status, "message": str(error) or type(error).__name__}

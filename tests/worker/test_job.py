@@ -17,6 +17,7 @@ from aiida_slhmc.worker.job import (
     is_out_of_memory,
     run_worker,
     single_thread,
+    write_json,
 )
 
 
@@ -70,13 +71,13 @@ class TestRunWorker:
     def test_result_appears_whole(self, folder, monkeypatch):
         """A worker cut off while writing must not leave half a result under its final name."""
         seen = []
-        rename = type(folder).rename
+        replace = type(folder).replace
 
         def watched(path, target):
             seen.append((json.loads(path.read_text())["status"], (folder / RESULT_FILE).exists()))
-            return rename(path, target)
+            return replace(path, target)
 
-        monkeypatch.setattr(type(folder), "rename", watched)
+        monkeypatch.setattr(type(folder), "replace", watched)
         run_worker(lambda parameters, where: {})
         assert seen == [("finished", False)]
         assert sorted(path.name for path in folder.iterdir()) == [PARAMETERS_FILE, RESULT_FILE]
@@ -142,3 +143,8 @@ def test_single_thread(monkeypatch):
         monkeypatch.setenv(name, "7")
     single_thread()
     assert {os.environ[name] for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} == {"1"}
+
+
+def test_numbers_that_json_lacks(tmp_path):
+    write_json(tmp_path / "m.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": "NaN"}})
+    assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": [1.0, None], "c": {"d": "NaN"}}

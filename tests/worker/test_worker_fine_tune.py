@@ -18,7 +18,6 @@ from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint
 from aiida_slhmc.worker.checkpoint_header import read_metadata
 from aiida_slhmc.worker.dataset import frame_graphs, joined, read_block, split_blocks
 from aiida_slhmc.worker.evaluation import evaluate, make_batches, make_loss
-from aiida_slhmc.worker.fine_tune_metrics import write_json
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 from aiida_slhmc.worker.training import TrainingResult
 
@@ -213,11 +212,6 @@ def test_stress_loss_needs_stress_labels(job, teacher):
     assert "12 of 14 frames have none" in invalid(job)  # huber: MACE's would train on stress zero
     write_parameters(job, loss="energy_forces_stress", max_epochs=1)
     assert fine_tune.run(job)["status"] == "finished"
-
-
-def test_numbers_that_json_lacks(tmp_path):
-    write_json(tmp_path / "m.json", {"a": float("nan"), "b": [1.0, float("inf")], "c": {"d": "NaN"}})
-    assert json.loads((tmp_path / "m.json").read_text()) == {"a": None, "b": [1.0, None], "c": {"d": "NaN"}}
 
 
 def test_the_worker_never_imports_aiida():
