@@ -1,0 +1,103 @@
+"""Run fine-tuning jobs in folders and put their figures into tables."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mace  # noqa: F401  # before e3nn
+import torch
+from ase import Atoms
+from data import write_block
+
+from aiida_slhmc.worker.fine_tune import run
+
+__all__ = ("BALANCED", "Outcome", "Sets", "environment", "markdown", "run_job")
+
+Sets = Mapping[str, list[Atoms]]
+
+# the training of the protocol `balanced`; each benchmark sets its own number of epochs
+BALANCED: dict[str, Any] = {
+    "learning_rate": 0.001,
+    "batch_size": 4,
+    "energy_weight": 1.0,
+    "forces_weight": 100.0,
+    "references": {"method": "shift"},
+    "device": "cpu",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job has left: ``metrics.json``, the trained model, and the CPU seconds it took."""
+
+    metrics: dict[str, Any]
+    model: Path
+    cpu_seconds: float
+
+    @property
+    def status(self) -> str:
+        """How it ended."""
+        return str(self.metrics["status"])
+
+    def probe(self, name: str, when: str = "final") -> dict[str, float]:
+        """Errors on a probe set: ``parent`` or ``final``."""
+        return self.metrics["probes"][name][when]
+
+
+def run_job(
+    folder: Path,
+    model: Path,
+    blocks: Sequence[list[Atoms]],
+    options: Mapping[str, Any],
+    *,
+    probes: Sets | None = None,
+    replay: list[Atoms] | None = None,
+) -> Outcome:
+    """Run a job in a new folder, with its output in ``log``.
+
+    CPU seconds are counted, since others may use the machine, too.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    shutil.copy(model, folder / "model.safetensors")
+    (folder / "parameters.json").write_text(json.dumps(dict(options), indent=1))
+    for index, block in enumerate(blocks):
+        write_block(folder / "datasets" / f"{index:04d}.extxyz", block)
+    for name, frames in (probes or {}).items():
+        write_block(folder / "probes" / f"{name}.extxyz", frames)
+    if replay:
+        write_block(folder / "replay" / "0000.extxyz", replay)
+    with (folder / "log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        began = time.process_time()
+        metrics = run(folder)
+        spent = time.process_time() - began
+    return Outcome(metrics, folder / "trained.safetensors", spent)
+
+
+def warm_up(folder: Path, model: Path, block: list[Atoms]) -> None:
+    """Run a job that nobody looks at: the first one of a process takes longer."""
+    run_job(folder, model, [block[:4]], BALANCED | {"max_epochs": 1})
+
+
+def environment() -> dict[str, Any]:
+    """The command and where it ran."""
+    return {"command": " ".join(["python", *sys.argv]), "cores": os.cpu_count(), "torch": str(torch.__version__)}
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table; None becomes a dash."""
+    cells = [["–" if value is None else str(value) for value in row] for row in [heads, *rows]]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(heads))]
+    lines = [
+        "| " + " | ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)) + " |" for row in cells
+    ]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
