@@ -117,7 +117,7 @@ def _read_epoch(pk: int, state: str, number: int) -> EpochState:
 def _activity(pk: int) -> str:
     """What runs at the moment, in words."""
     active = _active_children(pk) + _active_grandchildren(pk)
-    if "MaceFineTuneCalculation" in active:
+    if "FineTuneWorkChain" in active:
         return "fine-tuning the model"
     if "MaceProposalCalculation" in active:
         return "proposing"

@@ -59,15 +59,14 @@ class FineTuneWorkChain(BaseRestartWorkChain):
         spec.exit_code(
             410,
             "ERROR_OUT_OF_MEMORY",
-            message="Out of memory, last with a batch of {batch_size}: {reason}. Ask for more memory or another device "
-            "in `options`; float32 (`dtype`) and fewer hessian columns need less, too.",
+            message="Out of memory, last with a batch of {batch_size}: {reason} In `options` ask for more memory or "
+            "another device; float32 (`dtype`) and fewer columns of force constants need less, too.",
         )
         spec.exit_code(
             411,
-            "ERROR_KILLED_AT_WALLTIME",
-            message="The scheduler ended the job before it had stopped by itself: {reason}. A training epoch and an "
-            "evaluation have to fit into the wall time: raise max_wallclock_seconds in `options`, or take fewer "
-            "labels (`selection`).",
+            "ERROR_WALLTIME_TOO_SHORT",
+            message="The wall time has no room for a single training epoch and the evaluations: {reason} Raise "
+            "max_wallclock_seconds in `options`, or take fewer labels (`selection`).",
         )
         spec.exit_code(
             412,
@@ -79,6 +78,7 @@ class FineTuneWorkChain(BaseRestartWorkChain):
         """Inputs of the first calculation."""
         super().setup()
         self.ctx.repeated = False
+        self.ctx.n_epochs = 0
         inputs = AttributeDict(self.exposed_inputs(MaceFineTuneCalculation))
         inputs.metadata = {"options": self.inputs.options.get_dict()} if "options" in self.inputs else {}
         self.ctx.inputs = inputs
@@ -118,7 +118,12 @@ class FineTuneWorkChain(BaseRestartWorkChain):
     @process_handler(priority=90, exit_codes=[CODES.ERROR_WALLTIME])
     def handle_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Go on exactly where the training was when its time was up; after the last time, keep the best model."""
-        if "training_state" not in node.outputs or self._is_last():
+        n_epochs = node.outputs.metrics.get_dict().get("n_epochs", 0) if "metrics" in node.outputs else 0
+        if n_epochs == 0:
+            return self._end(self.exit_codes.ERROR_WALLTIME_TOO_SHORT.format(reason=failure_reason(node)))
+        is_stuck = n_epochs == self.ctx.n_epochs
+        self.ctx.n_epochs = n_epochs
+        if "training_state" not in node.outputs or is_stuck or self._is_last():
             return self._end_with_outputs_of(node)
         self.ctx.inputs.training_state = node.outputs.training_state
         self.report(f"{node.process_label}<{node.pk}> ran out of wall time; going on from there")
@@ -130,9 +135,9 @@ class FineTuneWorkChain(BaseRestartWorkChain):
         return self._end_with_outputs_of(node)
 
     @process_handler(priority=70, exit_codes=[CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME])
-    def handle_killed_at_walltime(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
+    def handle_killed_by_scheduler(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
         """Nothing was saved, and the same would happen again."""
-        return self._end(self.exit_codes.ERROR_KILLED_AT_WALLTIME.format(reason=failure_reason(node)))
+        return self._end(self.exit_codes.ERROR_WALLTIME_TOO_SHORT.format(reason=failure_reason(node)))
 
     @process_handler(priority=60, exit_codes=[CODES.ERROR_OUTPUT_INCOMPLETE, CODES.ERROR_SCHEDULER_NODE_FAILURE])
     def handle_accident(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:

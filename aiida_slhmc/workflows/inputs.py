@@ -14,6 +14,7 @@ from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.kernel.checks import check_names
 from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.targets.base import load_target
+from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 
 __all__ = ("get_protocol", "get_slhmc_builder", "protocol_names")
 
@@ -43,6 +44,9 @@ def get_slhmc_builder(
     :param protocol: ``fast``, ``balanced`` (default), ``stringent`` or ``paper``.
     :param overrides: keys of the protocol to replace, nested as in ``protocols/slhmc.yaml``.
     :raises ValueError: for a protocol, key, functional or target that does not exist.
+
+    Data that are trained on or evaluated beside the labels are nodes; put them into the builder:
+    ``builder.fine_tune.replay = {"upstream": block}``, and likewise ``probes`` and ``force_constants``.
     """
     settings = get_protocol(protocol, overrides, ensemble=ensemble)
     adapter = load_target(target)
@@ -56,6 +60,7 @@ def get_slhmc_builder(
     builder.n_walkers = orm.Int(settings["n_walkers"])
     builder.n_cycles = orm.Int(settings["n_cycles"])
     builder.label_budget = orm.Int(settings["label_budget"])
+    builder.committee_size = orm.Int(settings["committee_size"])
     if settings.get("convergence"):
         builder.convergence = orm.Dict(settings["convergence"])
     builder.proposal = {"code": python_code}
@@ -74,7 +79,7 @@ def get_protocol(
 ) -> dict[str, Any]:
     """The settings of a protocol: what all share, the ensemble's, the protocol's own, *overrides*, each on the former.
 
-    :raises ValueError: for a name or a key that does not exist.
+    :raises ValueError: for a name or a key that does not exist, or a value that is not allowed.
     """
     content = _read()
     if ensemble not in content["ensembles"]:
@@ -93,6 +98,7 @@ def get_protocol(
     KernelParameters.from_dict(settings["kernel"])
     Trajectory.from_dict(settings["trajectory"])
     make_rule(settings["adaptation"])
+    FineTuneParameters.from_dict(settings["fine_tune"])
     return settings
 
 

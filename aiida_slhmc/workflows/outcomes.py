@@ -10,7 +10,10 @@ from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.children import failure_reason
 
-__all__ = ("after_failed_epoch", "describe_epoch", "result_of", "usable_model")
+__all__ = ("after_failed_epoch", "describe_epoch", "is_refused", "refusal_of", "result_of", "usable_model")
+
+CODES = MaceFineTuneCalculation.exit_codes
+REFUSALS = {code.status for code in (CODES.ERROR_DIVERGED, CODES.ERROR_NO_IMPROVEMENT, CODES.ERROR_WORSE_THAN_PARENT)}
 
 
 def result_of(node: orm.ProcessNode) -> Any:
@@ -24,11 +27,40 @@ def result_of(node: orm.ProcessNode) -> Any:
 
 
 def usable_model(training: orm.ProcessNode) -> MaceModelData | None:
-    """The model that is used after a fine-tuning: it ended well, or ran out of wall time and left its best so far."""
-    is_cut_short = training.exit_status == MaceFineTuneCalculation.exit_codes.ERROR_WALLTIME.status
-    if (training.is_finished_ok or is_cut_short) and "model" in training.outputs:
-        return training.outputs.model
-    return None
+    """The model that is used after a fine-tuning, the work chain or the calculation.
+
+    That is where it ended well, or ran out of wall time and left its best so far, unless the gate refuses that.
+    """
+    is_usable = training.is_finished_ok or (_is_cut_short(training) and not is_refused(training))
+    return training.outputs.model if is_usable and "model" in training.outputs else None
+
+
+def is_refused(training: orm.ProcessNode) -> bool:
+    """Whether a fine-tuning ran to an end that was no gain: the parent goes on, and a next one may do better."""
+    return refusal_of(training) is not None
+
+
+def refusal_of(training: orm.ProcessNode) -> str | None:
+    """Why the model of a fine-tuning that ran to its end is not used, with the figures; None where there is no why."""
+    if training.exit_status in REFUSALS:
+        return str(training.exit_message)
+    worse = _worse_errors(training) if _is_cut_short(training) else {}
+    figures = ", ".join(f"{name} is {ratio:.2f} times the parent's" for name, ratio in worse.items())
+    return f"Out of wall time, and on the validation set {figures}." if worse else None
+
+
+def _is_cut_short(training: orm.ProcessNode) -> bool:
+    return bool(training.exit_status == CODES.ERROR_WALLTIME.status)
+
+
+def _worse_errors(training: orm.ProcessNode) -> dict[str, float]:
+    """Errors over the parent's that the gate does not let pass; the job itself judges only what was not cut short."""
+    metrics = training.outputs.metrics.get_dict() if "metrics" in training.outputs else {}
+    gate = metrics.get("gate") or {}
+    if gate.get("factor") is None or metrics.get("parameters", {}).get("from_scratch"):
+        return {}
+    # None stands for a ratio that is not finite
+    return {name: ratio for name, ratio in gate["ratios"].items() if ratio is not None and ratio > gate["factor"]}
 
 
 def after_failed_epoch(epoch: orm.ProcessNode) -> str:

@@ -9,7 +9,7 @@ from aiida.common.links import LinkType
 from aiida.engine import ProcessBuilder
 
 from aiida_slhmc.workflows.children import find_children
-from aiida_slhmc.workflows.outcomes import usable_model
+from aiida_slhmc.workflows.outcomes import is_refused, usable_model
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
 __all__ = ("get_restart_builder",)
@@ -18,8 +18,9 @@ __all__ = ("get_restart_builder",)
 def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = None) -> ProcessBuilder:
     """A builder of SlhmcWorkChain that goes on where *node* stopped, with the same inputs otherwise.
 
-    It takes the walkers, the model, the trajectory and all blocks from the last epoch that has a chain, fine-tunes
-    first if the last block has not been trained on, and numbers epochs on. After finished epochs the random streams are
+    It takes the walkers, the trajectory and all blocks from the last epoch that has a chain, the model, the committee
+    and the number of refused updates from the last fine-tuning, fine-tunes first if the last block has not been trained
+    on, and numbers epochs on. After finished epochs the random streams are
     thus those of an undisturbed run. An epoch that ended early with an exit code, such as for a proposal that failed,
     has a chain too: it counts for the cycles that it decided, and the next epoch has other streams, so that what failed
     is not tried once more. An epoch without a chain was cut off, or decided nothing; it is run again from its start.
@@ -39,6 +40,7 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     if label_budget < 1:
         raise ValueError(f"{node.process_label}<{node.pk}> has spent its label budget; give `label_budget` to go on")
     builder.label_budget = orm.Int(label_budget)
+    _set_models(builder, node)
     if epochs:
         _set_state(builder, node, epochs)
     if children:
@@ -77,9 +79,43 @@ def _builder_of(node: orm.WorkChainNode) -> ProcessBuilder:
         raise ValueError(f"the inputs of {name} are not those of this version: {error}. {advice}") from error
 
 
+def _set_models(builder: Any, node: orm.WorkChainNode) -> None:
+    """Put the model, the committee and the record of refused updates into the builder, as the run left them."""
+    n_failed = builder.failed_updates.value if "failed_updates" in node.inputs else 0
+    n_tried = builder.tried_blocks.value if "tried_blocks" in node.inputs else 0
+    committee = dict(builder.committee)
+    for training, members in _updates(node):
+        model = usable_model(training)
+        if model is not None:
+            builder.model = model
+        if is_refused(training):
+            n_failed, n_tried = n_failed + 1, len(training.inputs.datasets)
+        models = {name: usable_model(child) for name, child in members.items()}
+        committee |= {name: member for name, member in models.items() if member is not None}
+    builder.failed_updates, builder.tried_blocks = orm.Int(n_failed), orm.Int(n_tried)
+    builder.committee = committee
+
+
+def _updates(node: orm.WorkChainNode) -> list[tuple[orm.ProcessNode, dict[str, orm.ProcessNode]]]:
+    """Fine-tunings that the run went past, or that only it was too short for, with those of the committee by name.
+
+    One that was cut off in the middle is left out as a whole: it is done again, from AiiDA's cache if that is on.
+    """
+    epochs, members = find_children(node, "epoch_"), find_children(node, "committee_")
+    size = node.inputs.committee_size.value if "committee_size" in node.inputs else 1
+    updates = []
+    for label, training in find_children(node, "fine_tune_").items():
+        number = label.removeprefix("fine_tune_")
+        own = {f"member_{k}": members.get(f"committee_{number}_{k}") for k in range(1, size)}
+        launched = {name: child for name, child in own.items() if child is not None}
+        is_whole = len(launched) == len(own) and all(child.is_finished for child in (training, *launched.values()))
+        if is_whole or f"epoch_{number}" in epochs:
+            updates.append((training, launched))
+    return updates
+
+
 def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.ProcessNode]) -> None:
     """Put the state after the last of *epochs* into the builder."""
-    models = [usable_model(child) for child in find_children(node, "fine_tune_").values()]
     blocks: list[Any] = [block for _, block in sorted(builder.datasets.items())]
     blocks += [child.outputs.dataset for child in epochs.values() if "dataset" in child.outputs]
     last = list(epochs.values())[-1]
@@ -88,8 +124,6 @@ def _set_state(builder: Any, node: orm.WorkChainNode, epochs: dict[str, orm.Proc
         builder.restart_folders = dict(last.outputs.restart_folders.items())
     builder.chains = dict(builder.chains) | {name: child.outputs.chain for name, child in epochs.items()}
     builder.datasets = {f"block_{i:04d}": block for i, block in enumerate(blocks)}
-    for model in filter(None, models):
-        builder.model = model
     builder.trajectory = last.outputs.next_trajectory
     if "reference_structure" in last.inputs:
         builder.reference_structure = last.inputs.reference_structure

@@ -7,14 +7,17 @@ from typing import Any
 from aiida import orm
 from aiida.engine import ExitCode, WorkChain, if_, while_
 
+from aiida_slhmc.calculations.fine_tune_inputs import check_functionals
 from aiida_slhmc.calculations.history import summarise_run
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import sorted_walkers
+from aiida_slhmc.calculations.update import member_parameters, update_parameters
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
+from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
-from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, result_of, usable_model
+from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, refusal_of, result_of, usable_model
 from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, superseded
 from aiida_slhmc.workflows.slhmc_ports import define_inputs, define_outputs
 
@@ -25,8 +28,11 @@ class SlhmcWorkChain(WorkChain):
     """Label the start, then [epoch → fine-tune] until the label budget or convergence is reached.
 
     Everything adaptive, the trajectory's length and time step included, happens between epochs. A fine-tuning that
-    diverges or does not improve on its parent is not used: the parent proposes on, and the next fine-tuning has more
-    labels.
+    diverges, does not improve on its parent or is worse than it is not used: the parent proposes on. The next
+    fine-tuning has more labels, another seed and half the learning rate, and so have all that follow in the run.
+
+    With a committee each update also trains its members, each from what it was before, the first time from the parent
+    of the model. They decide nothing: the model alone proposes.
     """
 
     @classmethod
@@ -53,12 +59,14 @@ class SlhmcWorkChain(WorkChain):
         return get_slhmc_builder(cls, **options)
 
     def setup(self) -> None:
-        """The context holds numbers and uuids: of model, trajectory, walkers and blocks (one per epoch)."""
+        """The context holds numbers and uuids: of models, trajectory, walkers and blocks (one per epoch)."""
         self.ctx.epoch = self.inputs.first_epoch.value
         self.ctx.labels = 0
         self.ctx.converged = False
-        self.ctx.failed_training_blocks = 0
+        self.ctx.failed_updates = self.inputs.failed_updates.value
+        self.ctx.tried_blocks = self.inputs.tried_blocks.value
         self.ctx.model = self.inputs.model.uuid
+        self.ctx.committee = {name: node.uuid for name, node in self.inputs.get("committee", {}).items()}
         self.ctx.trajectory = self.inputs.trajectory.uuid
         self.ctx.walkers = [node.uuid for _, node in sorted_walkers(self.inputs.get("walkers", {}))]
         self.ctx.restart_folders = {name: node.uuid for name, node in self.inputs.get("restart_folders", {}).items()}
@@ -79,7 +87,11 @@ class SlhmcWorkChain(WorkChain):
         """All walkers start from the labelled structure."""
         if not self.ctx.start.is_finished_ok:
             return self.exit_codes.ERROR_START_NOT_LABELLED.format(reason=failure_reason(self.ctx.start))
-        self.ctx.walkers = [self.ctx.start.outputs.label.uuid] * self.inputs.n_walkers.value
+        label = self.ctx.start.outputs.label
+        problem = check_functionals(label.base.attributes.get("functional"), self.inputs.fine_tune)
+        if problem:
+            return self.exit_codes.ERROR_TRAINING_DATA.format(reason=problem)
+        self.ctx.walkers = [label.uuid] * self.inputs.n_walkers.value
         folder = restart_folder_of(self.ctx.start)
         if folder is not None:
             self.ctx.restart_folders = {f"walker_{k}": folder for k in range(len(self.ctx.walkers))}
@@ -103,36 +115,46 @@ class SlhmcWorkChain(WorkChain):
         known = set()
         if creator is not None and creator.process_class is MaceFineTuneCalculation:
             known = {node.uuid for node in creator.inputs.datasets.values()}
-        is_new = bool(set(self.ctx.blocks) - known) and len(self.ctx.blocks) > self.ctx.failed_training_blocks
+        is_new = bool(set(self.ctx.blocks) - known) and len(self.ctx.blocks) > self.ctx.tried_blocks
         return is_new and any(orm.load_node(uuid).n_frames > 1 for uuid in self.ctx.blocks)
 
     def fine_tune(self) -> None:
-        """Train the present model on all blocks."""
-        inputs: dict[str, Any] = {
-            "code": self.inputs.fine_tune.code,
+        """Train the present model on all blocks, and beside it the members of the committee, if there is to be one."""
+        parameters = self._update_parameters()
+        inputs: dict[str, Any] = dict(self.exposed_inputs(FineTuneWorkChain, namespace="fine_tune")) | {
             "model": orm.load_node(self.ctx.model),
-            "parameters": self.inputs.fine_tune.parameters,
+            "parameters": parameters,
             "datasets": {f"block_{i:04d}": orm.load_node(uuid) for i, uuid in enumerate(self.ctx.blocks)},
         }
-        if "options" in self.inputs.fine_tune:
-            inputs["metadata"] = {"options": self.inputs.fine_tune.options.get_dict()}
-        name = f"fine_tune_{self.ctx.epoch:04d}"
-        self.to_context(training=launch_once(self, MaceFineTuneCalculation, name, inputs))
+        name = f"{self.ctx.epoch:04d}"
+        self.to_context(training=launch_once(self, FineTuneWorkChain, f"fine_tune_{name}", inputs))
+        for k in self._members():
+            own = {"parameters": parameters, "member": orm.Int(k)}
+            inputs["parameters"] = self._made(member_parameters, f"member_parameters_{name}_{k}", own)
+            inputs["model"] = orm.load_node(self.ctx.committee.get(f"member_{k}", self.ctx.model))
+            child = launch_once(self, FineTuneWorkChain, f"committee_{name}_{k}", inputs)
+            self.to_context(**{f"training_{k}": child})
 
     def inspect_fine_tune(self) -> ExitCode | None:
         """Use the new model, or go on with its parent where training was no gain."""
         training = self.ctx.training
-        codes = MaceFineTuneCalculation.exit_codes
-        self._clean(superseded([training], kept=[]))
+        members = {f"member_{k}": self.ctx[f"training_{k}"] for k in self._members()}
+        self._clean(superseded([training, *members.values()], kept=[]))
+        self._take_over(members)
         model = usable_model(training)
         if model is not None:
             self.ctx.model = model.uuid
             return None
-        if training.exit_status in (codes.ERROR_DIVERGED.status, codes.ERROR_NO_IMPROVEMENT.status):
-            self.report(f"{training.process_label}<{training.pk}> is not used: {training.exit_message}")
-            self.ctx.failed_training_blocks = len(self.ctx.blocks)
-            return None
-        return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(training))
+        refusal = refusal_of(training)
+        if refusal is None:
+            return self.exit_codes.ERROR_FINE_TUNE_FAILED.format(epoch=self.ctx.epoch, reason=failure_reason(training))
+        self.ctx.failed_updates += 1
+        self.ctx.tried_blocks = len(self.ctx.blocks)
+        self.report(
+            f"{training.process_label}<{training.pk}> is not used: {refusal} Its parent proposes on; "
+            "with more labels the next one has another seed and half the learning rate"
+        )
+        return None
 
     def run_epoch(self) -> None:
         """One epoch with the present model and trajectory."""
@@ -141,6 +163,7 @@ class SlhmcWorkChain(WorkChain):
             "model": orm.load_node(self.ctx.model),
             "trajectory": orm.load_node(self.ctx.trajectory),
             "epoch": orm.Int(self.ctx.epoch),
+            "committee": {name: orm.load_node(uuid) for name, uuid in self.ctx.committee.items()},
             "walkers": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.walkers)},
             "restart_folders": {name: orm.load_node(uuid) for name, uuid in self.ctx.restart_folders.items()},
         }
@@ -170,6 +193,8 @@ class SlhmcWorkChain(WorkChain):
         """Put out what a next run needs, and the history."""
         self.out("model", orm.load_node(self.ctx.model))
         self.out("trajectory", orm.load_node(self.ctx.trajectory))
+        for name, uuid in self.ctx.committee.items():
+            self.out(f"committee.{name}", orm.load_node(uuid))
         for k, uuid in enumerate(self.ctx.walkers):
             self.out(f"walkers.walker_{k}", orm.load_node(uuid))
         for name, uuid in self.ctx.restart_folders.items():
@@ -179,10 +204,33 @@ class SlhmcWorkChain(WorkChain):
         chains = dict(self.inputs.get("chains", {}))
         chains |= {name: node.outputs.chain for name, node in find_children(self.node, "epoch_").items()}
         if chains:
-            history = result_of(run_once(self, summarise_run, "summarise_run", chains))
+            history = self._made(summarise_run, "summarise_run", chains)
             for warning in history["run"]["warnings"]:
                 self.report(f"whole run: {warning}")
             self.out("history", history)
+
+    def _members(self) -> range:
+        """Numbers of the committee's members beside the model."""
+        return range(1, self.inputs.committee_size.value)
+
+    def _update_parameters(self) -> orm.Dict:
+        """Options of the next update: those of the run, until one was refused."""
+        parameters = self.inputs.fine_tune.parameters
+        if not self.ctx.failed_updates:
+            return parameters
+        inputs = {"parameters": parameters, "n_failed": orm.Int(self.ctx.failed_updates)}
+        return self._made(update_parameters, f"update_parameters_{self.ctx.epoch:04d}", inputs)
+
+    def _take_over(self, members: dict[str, orm.ProcessNode]) -> None:
+        """Let each member be what its training made of it; one whose training was no gain stays as it was."""
+        models = {name: usable_model(training) for name, training in members.items()}
+        for name, model in models.items():
+            if model is None:
+                self.report(f"{name} of the committee stays as it was: {failure_reason(members[name])}")
+        self.ctx.committee = self.ctx.committee | {name: model.uuid for name, model in models.items() if model}
+
+    def _made(self, function: Any, label: str, inputs: dict[str, Any]) -> Any:
+        return result_of(run_once(self, function, label, inputs))
 
     def _take_over_folders(self, epoch: orm.WorkChainNode) -> None:
         """Keep the folders with the densities of the walkers, and remove this run's former ones."""

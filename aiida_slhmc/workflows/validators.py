@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
+from aiida_slhmc.calculations.fine_tune_inputs import check_extra_sets, check_functionals
 from aiida_slhmc.calculations.mace_proposal import check_committee, check_reference, check_walkers
 from aiida_slhmc.calculations.worker_calculation import missing_elements
 from aiida_slhmc.kernel.adaptation import make_rule
@@ -17,6 +18,7 @@ __all__ = (
     "validate_adaptation",
     "validate_convergence",
     "validate_epoch_inputs",
+    "validate_not_negative",
     "validate_positive",
     "validate_slhmc_inputs",
     "validate_target",
@@ -31,6 +33,11 @@ CONVERGENCE_KEYS = {"force_rmse_mev_per_angstrom", "acceptance"}
 def validate_positive(node: orm.Int, _: Any) -> str | None:
     """A number of things, at least one."""
     return None if node.value >= 1 else f"must be at least 1, not {node.value}"
+
+
+def validate_not_negative(node: orm.Int, _: Any) -> str | None:
+    """A number of things, or none."""
+    return None if node.value >= 0 else f"must not be negative, as is {node.value}"
 
 
 def validate_target(inputs: Any, namespace: Any) -> str | None:
@@ -148,7 +155,9 @@ def validate_slhmc_inputs(inputs: Any, namespace: Any) -> str | None:
     if bool(walkers) == (structure is not None):
         return "give either `structure` (with `n_walkers`) or labelled `walkers`"
     message = _check_start(inputs, structure) if structure is not None else validate_epoch_inputs(inputs, namespace)
-    message = message or _check_earlier_run(inputs, walkers)
+    message = (
+        message or _check_earlier_run(inputs, walkers) or _check_fine_tune(inputs) or _check_committee_size(inputs)
+    )
     if message:
         return message
     n_walkers = len(walkers) or inputs["n_walkers"].value
@@ -174,7 +183,11 @@ def _check_start(inputs: Any, structure: orm.StructureData) -> str | None:
     if kinds:
         return f"kinds must be called like their elements, not {', '.join(kinds)}: proposals know elements only"
     elements = structure.get_symbols_set()
-    message = missing_elements(inputs["model"], elements) or _check_target_elements(inputs["target"], elements)
+    message = (
+        missing_elements(inputs["model"], elements)
+        or check_committee(inputs.get("committee"), elements)
+        or _check_target_elements(inputs["target"], elements)
+    )
     return message or (None if all(structure.pbc) else "the structure must be periodic in three directions")
 
 
@@ -193,6 +206,26 @@ def _check_earlier_run(inputs: Any, walkers: dict[str, Any]) -> str | None:
         if epoch >= first:
             return f"chains.{name} is of epoch {epoch}, but the run begins with epoch {first}: raise `first_epoch`"
     return None
+
+
+def _check_fine_tune(inputs: Any) -> str | None:
+    """Data beside the labels that the model knows and the options ask for, and of the right functionals if known."""
+    given = dict(inputs["fine_tune"])
+    message = check_extra_sets(given | {"model": inputs["model"]})
+    labels = (*(inputs.get("datasets") or {}).values(), *(inputs.get("walkers") or {}).values())
+    for functional in {str(node.base.attributes.get("functional")) for node in labels}:
+        message = message or check_functionals(functional, given)
+    return f"fine_tune: {message}" if message else None
+
+
+def _check_committee_size(inputs: Any) -> str | None:
+    """No member that the updates would leave behind."""
+    size = inputs["committee_size"].value
+    names = {f"member_{k}" for k in range(1, size)}
+    left = sorted(set(inputs.get("committee") or {}) - names)
+    if not left:
+        return None
+    return f"committee.{left[0]} would not be trained on: committee_size is {size}, which counts the model itself"
 
 
 def _check_target_elements(target: Any, elements: set[str]) -> str | None:

@@ -13,8 +13,10 @@ import pytest
 from aiida import orm
 from aiida.engine import ProcessBuilder, run_get_node
 from aiida.manage.caching import enable_caching
+from fixtures import rutile_atoms
 from run_examples import SETTINGS, CrashError, called, crash_at, failing, last_run
 
+from aiida_slhmc.data.force_constants import ForceConstantsData
 from aiida_slhmc.workflows import epoch, slhmc
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.restart import get_restart_builder
@@ -105,3 +107,21 @@ def with_divergence(epoch_builder, first_epoch) -> tuple[orm.WorkChainNode, int]
     changes = {"parameters": orm.Dict(parameters), "adaptation": first_epoch.inputs.adaptation, "n_cycles": orm.Int(1)}
     with enable_caching():
         return run_get_node(epoch_builder(**changes))[1], int(errors.argmax())
+
+
+@pytest.fixture(scope="session")
+def springs(aiida_profile) -> Callable[..., ForceConstantsData]:
+    """Function: force constants of a functional, of atoms that each sit on a spring of their own."""
+
+    def make(functional: str | None, first: str = "Ti") -> ForceConstantsData:
+        atoms = rutile_atoms()
+        atoms.symbols[0] = first
+        return ForceConstantsData(
+            numbers=atoms.numbers,
+            positions=atoms.positions,
+            cell=atoms.cell.array,
+            force_constants=np.einsum("ij,ab->ijab", np.eye(len(atoms)), 5.0 * np.eye(3)),
+            functional=functional,
+        ).store()
+
+    return make

@@ -7,7 +7,10 @@ from typing import Any
 
 import pytest
 from aiida import orm
+from aiida.common.links import LinkType
+from aiida.engine import ProcessState
 
+from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.standin.misbehave import FAILURE, FRACTION
 
 PROPOSALS = "aiida.calculations:slhmc.mace_proposal"
@@ -58,3 +61,32 @@ def crash_at(patch: pytest.MonkeyPatch, module: ModuleType, name: str, label: st
         return launch(parent, process, child, inputs, **options)
 
     patch.setattr(module, name, crashing)
+
+
+def training_that_ended(
+    status: int,
+    *,
+    model: MaceModelData | None = None,
+    run: orm.WorkChainNode | None = None,
+    label: str = "",
+    **more: Any,
+) -> orm.WorkChainNode:
+    """A FineTuneWorkChain's node that ended with this status and handed out this model; a child of *run*, if given.
+
+    *more* are ``datasets``, its inputs by name, and ``metrics``, a dictionary.
+    """
+    node = orm.WorkChainNode(process_type="aiida.workflows:slhmc.fine_tune")
+    node.base.attributes.set("process_label", "FineTuneWorkChain")
+    for name, block in more.get("datasets", {}).items():
+        node.base.links.add_incoming(block, link_type=LinkType.INPUT_WORK, link_label=f"datasets__{name}")
+    if run is not None:
+        node.base.links.add_incoming(run, link_type=LinkType.CALL_WORK, link_label=label)
+    node.store()
+    node.set_process_state(ProcessState.FINISHED)
+    node.set_exit_status(status)
+    node.set_exit_message("so and so." if status else None)
+    outputs = {"model": model, "metrics": orm.Dict(more.get("metrics", {})).store()}
+    for name, data in outputs.items():
+        if data is not None:
+            data.base.links.add_incoming(node, link_type=LinkType.RETURN, link_label=name)
+    return node

@@ -6,10 +6,11 @@ import io
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import ExitCode, ProcessState
+from aiida.engine import ExitCode, ProcessState, run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from fixtures import FOUNDATION_FILE
@@ -21,7 +22,6 @@ from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 
 CODES = MaceFineTuneCalculation.exit_codes
 OWN_CODES = FineTuneWorkChain.exit_codes
-METRICS = {"message": "so and so", "gate": {"factor": 1.5, "ratios": {"loss": 2.0}}}
 
 
 @pytest.fixture(scope="module")
@@ -50,8 +50,8 @@ def chain_of(inputs) -> Callable[..., FineTuneWorkChain]:
     return make
 
 
-def ended(computer: orm.Computer, code: ExitCode, *outputs: str) -> orm.CalcJobNode:
-    """A training that ended with this exit code and has these outputs."""
+def ended(computer: orm.Computer, code: ExitCode, *outputs: str, n_epochs: int = 3) -> orm.CalcJobNode:
+    """A training that ended with this exit code, after so many epochs in all, and has these outputs."""
     node = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:slhmc.mace_fine_tune")
     node.set_option("resources", {"num_machines": 1, "tot_num_mpiprocs": 1})
     node.base.attributes.set("process_label", "MaceFineTuneCalculation")
@@ -62,7 +62,7 @@ def ended(computer: orm.Computer, code: ExitCode, *outputs: str) -> orm.CalcJobN
     made = {
         "model": lambda: MaceModelData(checkpoint=FOUNDATION_FILE),
         "curve": orm.ArrayData,
-        "metrics": lambda: orm.Dict(METRICS),
+        "metrics": lambda: orm.Dict({"n_epochs": n_epochs}),
         "training_state": lambda: orm.SinglefileData(io.BytesIO(b"state"), filename="training_state.safetensors"),
     }
     for name in outputs:
@@ -112,7 +112,7 @@ def test_out_of_memory_with_single_configurations(chain_of, computer) -> None:
     assert code.status == OWN_CODES.ERROR_OUT_OF_MEMORY.status
     assert "batch of 1" in code.message
     assert "CUDA is full" in code.message
-    assert "Ask for more memory" in code.message
+    assert "ask for more memory" in code.message
 
 
 def test_out_of_memory_in_the_last_iteration(chain_of, computer) -> None:
@@ -148,6 +148,28 @@ def test_walltime_for_the_last_time(chain_of, computer, iterations: int, state: 
     assert process.outputs["model"].uuid == node.outputs.model.uuid
 
 
+WALLTIME = CODES.ERROR_WALLTIME.format(reason="the time was up")
+
+
+def test_walltime_without_room_for_an_epoch(chain_of, computer) -> None:
+    """Fails where five jobs wait in the queue for nothing, or a model that nothing was trained on passes for one."""
+    process = chain_of()
+    code = after(process, ended(computer, WALLTIME, *RESULTS, "training_state", n_epochs=0))
+    assert code.status == OWN_CODES.ERROR_WALLTIME_TOO_SHORT.status
+    assert "Raise max_wallclock_seconds" in code.message
+    assert not process.outputs
+
+
+def test_walltime_that_gets_nowhere(chain_of, computer) -> None:
+    """Fails where jobs go on that add no epoch, or what was trained before is lost."""
+    process = chain_of()
+    assert after(process, ended(computer, WALLTIME, *RESULTS, "training_state", n_epochs=2)).status == 0
+    assert after(process, ended(computer, WALLTIME, *RESULTS, "training_state", n_epochs=3)).status == 0
+    code = after(process, ended(computer, WALLTIME, *RESULTS, "training_state", n_epochs=3))
+    assert code.status == CODES.ERROR_WALLTIME.status
+    assert set(process.outputs) == {*RESULTS, "training_state"}
+
+
 @pytest.mark.parametrize("name", ["ERROR_DIVERGED", "ERROR_NO_IMPROVEMENT", "ERROR_WORSE_THAN_PARENT"])
 def test_judgement_is_handed_on(chain_of, computer, name: str) -> None:
     """Fails where the caller cannot see that the model is no gain, or has no curve to look at."""
@@ -163,8 +185,8 @@ def test_killed_by_the_scheduler(chain_of, computer, iterations: int) -> None:
     """Fails where the last of the iterations is blamed for it."""
     process = chain_of(max_iterations=orm.Int(iterations))
     code = after(process, ended(computer, CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME))
-    assert code.status == OWN_CODES.ERROR_KILLED_AT_WALLTIME.status
-    assert "raise max_wallclock_seconds" in code.message
+    assert code.status == OWN_CODES.ERROR_WALLTIME_TOO_SHORT.status
+    assert "Raise max_wallclock_seconds" in code.message
 
 
 @pytest.mark.parametrize("name", ["ERROR_SCHEDULER_NODE_FAILURE", "ERROR_OUTPUT_INCOMPLETE"])
@@ -226,3 +248,24 @@ def test_wrong_inputs_are_refused(chain_of, changes: dict[str, Callable[[], Any]
     """Fails where a mistake costs a queue's wait."""
     with pytest.raises(ValueError, match=message):
         chain_of(**{name: make() for name, make in changes.items()})
+
+
+@pytest.mark.slow
+def test_training_in_pieces(inputs) -> None:
+    """Fails where the second job begins anew, or the labels' provenance of the model is lost between the jobs."""
+    # it never ends by itself, so each job uses up its wall time
+    endless = {"max_epochs": 100000, "patience": 100000, "batch_size": 2, "device": "cpu"}
+    changes = {"parameters": orm.Dict(endless), "max_iterations": orm.Int(2)}
+    changes["options"] = orm.Dict({"max_wallclock_seconds": 40})
+    _, node = run_get_node(FineTuneWorkChain, **inputs | changes)
+    assert node.exit_status == CODES.ERROR_WALLTIME.status
+    first, second = sorted(node.called, key=lambda child: child.pk)
+    assert second.inputs.training_state.uuid == first.outputs.training_state.uuid
+    before, after = (job.outputs.curve.get_array("training_loss") for job in (first, second))
+    assert 0 < len(before) < len(after)
+    np.testing.assert_array_equal(after[: len(before)], before)
+    assert node.outputs.model.creator.uuid == second.uuid
+    assert {block.uuid for block in second.inputs.datasets.values()} == {
+        block.uuid for block in inputs["datasets"].values()
+    }
+    assert node.outputs.training_state.uuid == second.outputs.training_state.uuid

@@ -48,6 +48,14 @@ def test_overrides_are_merged_key_by_key() -> None:
     assert plain["kernel"]["seed"] == 0
 
 
+def test_options_of_the_training_are_checked_with_the_protocol() -> None:
+    """Fails where a mistake in a file of settings is only found out with structure, model and codes at hand."""
+    with pytest.raises(ValueError, match="did you mean 'cosine'"):
+        get_protocol("fast", {"fine_tune": {"scheduler": "cosin"}})
+    with pytest.raises(ValueError, match="no option of selection 'sise'"):
+        get_protocol("fast", {"fine_tune": {"selection": {"method": "window", "sise": 4}}})
+
+
 @pytest.mark.parametrize(
     ("name", "overrides", "message"),
     [
@@ -72,6 +80,7 @@ def test_builder(builder_of, structure, foundation) -> None:
     assert builder.fine_tune.parameters["max_epochs"] == 2
     assert builder.target.engine.value == "vasp"
     assert builder.convergence["acceptance"] == 0.6
+    assert builder.committee_size.value == 1
 
 
 def test_deep_mistakes_are_found_with_the_builder(builder_of) -> None:

@@ -9,7 +9,7 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
-from run_examples import called, computed
+from run_examples import called, computed, training_that_ended
 
 from aiida_slhmc.workflows import epoch
 from aiida_slhmc.workflows.restart import get_restart_builder
@@ -37,7 +37,10 @@ def test_restart_trains_first_on_a_block_that_waits(cut_before_training, cut_in_
 
 
 def test_restart_computes_what_is_missing_only(restarted) -> None:
-    """Fails where a label, a proposal or a training that is stored is paid for again."""
+    """Fails where a label, a proposal or a training that is stored is paid for again.
+
+    The model that the run before had trained is taken over, although its epoch decided nothing.
+    """
     assert restarted.is_finished_ok, restarted.exit_message
     counts = {
         label: (len(called(restarted, label)), len(computed(restarted, label)))
@@ -46,7 +49,7 @@ def test_restart_computes_what_is_missing_only(restarted) -> None:
     assert counts == {
         "VaspCalculation": (4, 2),
         "MaceProposalCalculation": (2, 1),
-        "MaceFineTuneCalculation": (2, 1),
+        "MaceFineTuneCalculation": (1, 1),
     }
 
 
@@ -68,6 +71,7 @@ def test_builder_from_a_finished_run(finished) -> None:
     with pytest.raises(ValueError, match="spent its label budget; give `label_budget`"):
         get_restart_builder(finished)
     builder = get_restart_builder(finished, label_budget=40)
+    assert (builder.failed_updates.value, builder.tried_blocks.value) == (0, 0)
     assert builder.label_budget.value == 40
     assert builder.first_epoch.value == 2
     assert builder.model.uuid == finished.outputs.model.uuid
@@ -177,3 +181,35 @@ def test_run_of_an_earlier_version() -> None:
     with pytest.raises(ValueError, match=r"not those of this version.*gone_since.*new run"):
         get_restart_builder(run_with_inputs(**inputs, parameters=strange))
     assert get_restart_builder(run_with_inputs(**inputs)).label_budget.value == 8, "the control"
+
+
+def test_refused_updates_and_committee_are_taken_over(finished, foundation) -> None:
+    """Fails where a restart tries what was refused again, starts with the full learning rate or loses a member."""
+    inputs = {"trajectory": orm.Dict({"n_steps": 4, "timestep": 1.0}), "label_budget": orm.Int(8)}
+    run = run_with_inputs(**inputs, committee_size=orm.Int(3), failed_updates=orm.Int(1), tried_blocks=orm.Int(1))
+    blocks = dict(finished.outputs.datasets.items())
+    model = finished.outputs.model
+    common = {"run": run, "datasets": blocks}
+    # a second refusal, after which one member is no gain either
+    training_that_ended(342, label="fine_tune_0001", **common)
+    training_that_ended(0, label="committee_0001_1", model=model, **common)
+    training_that_ended(341, label="committee_0001_2", **common)
+    builder = get_restart_builder(run)
+    assert (builder.failed_updates.value, builder.tried_blocks.value) == (2, 2)
+    assert {name: node.uuid for name, node in builder.committee.items()} == {"member_1": model.uuid}
+    assert builder.committee_size.value == 3
+    assert "model" not in builder._inputs(prune=True), "the parent goes on"
+    # one that was cut off before the last member had ended is done again as a whole
+    training_that_ended(0, label="fine_tune_0002", model=foundation, **common)
+    training_that_ended(0, label="committee_0002_1", model=foundation, **common)
+    builder = get_restart_builder(run)
+    assert builder.committee["member_1"].uuid == model.uuid
+    assert "model" not in builder._inputs(prune=True)
+    training_that_ended(0, label="committee_0002_2", model=foundation, **common)
+    builder = get_restart_builder(run)
+    assert builder.model.uuid == foundation.uuid
+    assert {name: node.uuid for name, node in builder.committee.items()} == {
+        "member_1": foundation.uuid,
+        "member_2": foundation.uuid,
+    }
+    assert builder.failed_updates.value == 2

@@ -8,8 +8,10 @@ from aiida.engine import run_get_node
 from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
-from run_examples import called, computed
+from run_examples import called, computed, training_that_ended
 
+from aiida_slhmc.workflows import slhmc
+from aiida_slhmc.workflows.restart import get_restart_builder
 from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 
 CODES = SlhmcWorkChain.exit_codes
@@ -18,6 +20,7 @@ CODES = SlhmcWorkChain.exit_codes
 def test_outputs(finished) -> None:
     """Fails where a next run, or a reader, lacks something."""
     assert finished.is_finished_ok, finished.exit_message
+    # no committee was asked for
     assert set(finished.outputs) == {"model", "walkers", "restart_folders", "datasets", "trajectory", "history"}
     assert set(finished.outputs.datasets) == {"block_0000", "block_0001"}
     assert set(finished.outputs.walkers) == {"walker_0", "walker_1"}
@@ -31,6 +34,10 @@ def test_outputs(finished) -> None:
 def test_lineage(finished, foundation) -> None:
     """Fails where the graph does not answer which labels trained which model, and which model proposed."""
     first, second = called(finished, "MaceFineTuneCalculation")
+    assert [node.process_label for node in (first.caller, first.caller.caller)] == [
+        "FineTuneWorkChain",
+        "SlhmcWorkChain",
+    ]
     epochs = called(finished, "EpochWorkChain")
     assert finished.outputs.model.creator.uuid == second.uuid
     assert first.inputs.model.uuid == foundation.uuid
@@ -99,10 +106,14 @@ def test_training_without_gain_is_not_used(builder_of, finished, foundation) -> 
     assert node.is_finished_ok, node.exit_message
     trainings = called(node, "MaceFineTuneCalculation")
     assert len(trainings) == 2, "the next one has more labels, and is tried"
-    assert all(child.exit_status in (340, 341) for child in trainings)
+    assert all(child.exit_status in (340, 341, 342) for child in trainings)
+    assert [child.inputs.parameters["learning_rate"] for child in trainings] == [1e3, 5e2]
+    assert len({child.inputs.parameters.get_dict().get("seed", 0) for child in trainings}) == 2
     assert [epoch.inputs.model.uuid for epoch in called(node, "EpochWorkChain")] == [foundation.uuid] * 2
     assert node.outputs.model.uuid == foundation.uuid
     assert set(node.outputs.datasets) == {"block_0000", "block_0001"}
+    builder = get_restart_builder(node, label_budget=2)
+    assert (builder.failed_updates.value, builder.tried_blocks.value) == (2, 2)
 
 
 def test_start_without_label(builder_of) -> None:
@@ -163,3 +174,85 @@ def test_training_waits_for_two_labels(builder_of, with_divergence, first_epoch)
     for blocks, expected in (([one], False), ([four], True), ([one, four], True)):
         process.ctx.blocks = [block.uuid for block in blocks]
         assert process.has_new_labels() is expected
+
+
+def process_of(builder) -> SlhmcWorkChain:
+    """A run that is set up and has done nothing yet."""
+    process = instantiate_process(get_manager().get_runner(), builder)
+    process.setup()
+    return process
+
+
+@pytest.mark.parametrize("status", [340, 341, 342])
+def test_refused_update(builder_of, finished, foundation, status: int) -> None:
+    """Fails where a refused model proposes, or the same training is tried again, at once or with the same options."""
+    given = builder_of()
+    process = process_of(given)
+    blocks = [finished.outputs.datasets[f"block_{i:04d}"].uuid for i in range(2)]
+    assert process._update_parameters().uuid == process.inputs.fine_tune.parameters.uuid, "before, those of the run"
+    process.ctx.blocks = blocks[:1]
+    assert process.has_new_labels()
+    process.ctx.training = training_that_ended(status, model=finished.outputs.model)
+    assert process.inspect_fine_tune() is None
+    assert process.ctx.model == foundation.uuid
+    assert not process.has_new_labels(), "it waits for another block"
+    process.ctx.blocks = blocks
+    assert process.has_new_labels()
+    made = process._update_parameters()
+    assert made.creator.process_label == "update_parameters"
+    before, after = process.inputs.fine_tune.parameters.get_dict(), made.get_dict()
+    assert after["learning_rate"] == 0.5 * before["learning_rate"]
+    assert after["seed"] != before.get("seed", 0)
+    (report,) = [log.message for log in orm.Log.collection.get_logs_for(process.node) if "is not used" in log.message]
+    assert "so and so." in report
+    # a later one that is good is used, and the reduction stays
+    process.ctx.training = training_that_ended(0, model=finished.outputs.model)
+    assert process.inspect_fine_tune() is None
+    assert process.ctx.model == finished.outputs.model.uuid
+    assert process._update_parameters()["learning_rate"] == 0.5 * before["learning_rate"]
+
+
+def test_update_that_did_not_run_is_no_refusal(builder_of, finished) -> None:
+    """Fails where a full disk passes for a training without gain, and the run goes on for ever without learning."""
+    process = process_of(builder_of())
+    process.ctx.training = training_that_ended(412)
+    assert process.inspect_fine_tune().status == CODES.ERROR_FINE_TUNE_FAILED.status
+
+
+def test_data_of_another_functional_end_the_run_before_anything_is_trained(builder_of, finished, springs) -> None:
+    """Fails where a run pays for an epoch of labels before it says that the force constants do not go with them."""
+    (start,) = [child for child in finished.called if child.process_label == "VaspLabelWorkChain"]
+    for functional, expected in (("hse06", CODES.ERROR_TRAINING_DATA.status), ("pbe", None)):
+        builder = builder_of()
+        builder.fine_tune.force_constants = {"rutile": springs(functional)}
+        process = process_of(builder)
+        process.ctx.start = start
+        code = process.inspect_start()
+        assert getattr(code, "status", None) == expected
+    builder = builder_of()
+    builder.fine_tune.replay = {"same": finished.outputs.datasets.block_0000}
+    process = process_of(builder)
+    process.ctx.start = start
+    assert "they belong into `datasets`" in process.inspect_start().message
+
+
+def test_data_beside_the_labels_reach_the_training(builder_of, finished, springs, monkeypatch) -> None:
+    """Fails where a namespace of the run is not handed on."""
+    builder = builder_of(fine_tune={"hessian": {"weight": 5.0}})
+    extra = {"probes": {"kept": finished.outputs.datasets.block_0000}, "force_constants": {"rutile": springs("pbe")}}
+    for name, nodes in extra.items():
+        builder.fine_tune[name] = nodes
+    builder.fine_tune.options = orm.Dict({"max_wallclock_seconds": 600})
+    builder.fine_tune.max_iterations = orm.Int(3)
+    process = process_of(builder)
+    launched = []
+    monkeypatch.setattr(slhmc, "launch_once", lambda *arguments: launched.append(arguments))
+    monkeypatch.setattr(process, "to_context", lambda **_: None)
+    process.ctx.blocks = [finished.outputs.datasets.block_0001.uuid]
+    process.fine_tune()
+    ((_, process_class, label, inputs),) = launched
+    assert (process_class.__name__, label) == ("FineTuneWorkChain", "fine_tune_0000")
+    for name, nodes in extra.items():
+        assert {key: node.uuid for key, node in inputs[name].items()} == {key: node.uuid for key, node in nodes.items()}
+    assert (inputs["options"]["max_wallclock_seconds"], inputs["max_iterations"].value) == (600, 3)
+    assert set(inputs) == {"code", "model", "parameters", "datasets", "options", "max_iterations", *extra}

@@ -50,6 +50,8 @@ def slab() -> orm.StructureData:
         ({"label_budget": lambda: orm.Int(0)}, "must be at least 1, not 0"),
         ({"n_cycles": lambda: orm.Int(0)}, "must be at least 1, not 0"),
         ({"n_walkers": lambda: orm.Int(0)}, "must be at least 1, not 0"),
+        ({"committee_size": lambda: orm.Int(0)}, "must be at least 1, not 0"),
+        ({"failed_updates": lambda: orm.Int(-1)}, "must not be negative"),
         ({"max_failed_labels": lambda: orm.Int(0)}, "must be at least 1, not 0"),
         ({"convergence": lambda: orm.Dict({"acceptance": 0.5})}, "convergence needs exactly"),
         (
@@ -200,3 +202,25 @@ def test_what_an_earlier_run_left_is_checked(builder_of, walkers) -> None:
     chain = orm.ArrayData()
     chain.base.attributes.set("epoch", 1)
     refuses(builder_of(), "is of epoch 1, but the run begins with epoch 0", **common, chains={"epoch_0001": chain})
+
+
+def test_data_beside_the_labels_are_checked(builder_of, walkers, springs) -> None:
+    """Fails where what a training would refuse is found out after an epoch of labels."""
+    builder = builder_of(fine_tune={"hessian": {"weight": 5.0}})
+    refuses(builder, "sets hessian, but there is nothing in `force_constants`")
+    builder = builder_of()
+    builder.fine_tune.force_constants = {"rutile": springs(None, "C")}
+    refuses(builder, "fine_tune: force_constants: the model does not know C")
+    builder = builder_of()
+    builder.fine_tune.force_constants = {"rutile": springs("hse06")}
+    # with walkers the functional is known
+    refuses(builder, "force_constants.rutile is of hse06", structure=None, n_walkers=None, walkers=walkers)
+    builder = builder_of()
+    with pytest.raises(ValueError, match=r"options: .*max_wallclock_second"):
+        builder.fine_tune.options = orm.Dict({"max_wallclock_second": 60})
+
+
+def test_committee_is_checked(builder_of, foundation) -> None:
+    """Fails where a member is given that no update would train."""
+    refuses(builder_of(committee_size=2), "committee.member_2 would not be trained", committee={"member_2": foundation})
+    refuses(builder_of(committee_size=2), "member_1, member_2", committee={"first": foundation})
