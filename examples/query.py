@@ -19,14 +19,18 @@ from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 
 
 def training_labels(run_pk: int) -> dict[int, list[int]]:
-    """The pk of each label that trained each checkpoint of the run, by the checkpoint's pk."""
+    """The pk of each label that trained each checkpoint of the run, by the checkpoint's pk; a committee's included."""
     query = QueryBuilder().append(orm.WorkChainNode, filters={"id": run_pk}, tag="run")
-    query.append(MaceFineTuneCalculation, with_incoming="run", tag="training")
+    query.append(FineTuneWorkChain, with_incoming="run", tag="fine_tune")
+    query.append(MaceFineTuneCalculation, with_incoming="fine_tune", tag="training")
     query.append(MaceModelData, with_incoming="training", project="id")
-    query.append(DatasetData, with_outgoing="training", tag="block")
+    # not those that are replayed or only evaluated
+    trained_on = {"label": {"like": "datasets%"}}
+    query.append(DatasetData, with_outgoing="training", edge_filters=trained_on, tag="block")
     query.append(orm.CalcFunctionNode, with_outgoing="block", tag="collect")
     query.append(ConfigurationData, with_outgoing="collect", filters={"attributes.labelled": True}, project="id")
     labels: dict[int, list[int]] = {}
@@ -41,7 +45,8 @@ def proposer(configuration_pk: int) -> dict[str, Any] | None:
     query.append(orm.CalcFunctionNode, with_outgoing="label", tag="reading")
     query.append(orm.StructureData, with_outgoing="reading", tag="structure", project="attributes.walker")
     query.append(MaceProposalCalculation, with_outgoing="structure", tag="proposal")
-    query.append(MaceModelData, with_outgoing="proposal", project="id")
+    # a committee is asked about the proposal, too
+    query.append(MaceModelData, with_outgoing="proposal", edge_filters={"label": "model"}, project="id")
     query.append(orm.ArrayData, with_incoming="proposal", tag="proposals", edge_filters={"label": "proposals"})
     decides = {"attributes.process_label": "metropolis"}
     query.append(orm.CalcFunctionNode, with_incoming="proposals", filters=decides, tag="decide")
