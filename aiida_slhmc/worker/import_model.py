@@ -15,18 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import mace  # noqa: F401  before e3nn, see checkpoint.py
-import numpy as np
 import torch
-from ase import Atoms
 from mace.calculators.foundations_models import download_mace_mp_checkpoint, mace_mp_urls
 
-from aiida_slhmc.worker.checkpoint import default_dtype, load_checkpoint, save_checkpoint
+from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint
 from aiida_slhmc.worker.checkpoint_header import read_metadata
-from aiida_slhmc.worker.dataset import make_graph
+from aiida_slhmc.worker.comparison import check_equal, energy_and_forces, lattice_of
 from aiida_slhmc.worker.elements import filter_elements, model_elements, select_head
-from aiida_slhmc.worker.evaluation import make_batches
-
-TOLERANCE = 1e-8  # relative to the largest value: cutting to fewer elements rounds differently
 
 
 def import_mace_model(
@@ -90,27 +85,13 @@ def _unpickle(path: Path) -> torch.nn.Module:
 
 def _verify(original: torch.nn.Module, stored: torch.nn.Module, head: str | None) -> None:
     """Compare both models in float64 on a lattice that holds each element of the stored one."""
-    symbols = model_elements(stored)
-    side = int(np.ceil(len(symbols) ** (1 / 3)))
-    sites = np.array(list(np.ndindex(side, side, side)))[: len(symbols)] * 2.3
-    noise = np.random.default_rng(0).uniform(-0.2, 0.2, sites.shape)
-    atoms = Atoms(symbols, positions=sites + noise, cell=[2.3 * side] * 3, pbc=True)
-    with default_dtype(torch.float64):
-        before, after = (
-            _energy_and_forces(model.double(), atoms, name) for model, name in ((original, head), (stored, None))
-        )
-    difference = float(np.max(np.abs(before - after)))
-    if not difference <= TOLERANCE * max(1.0, float(np.max(np.abs(before)))):
-        raise ValueError(
-            f"the stored model does not reproduce the original: energies or forces differ by {difference:g}"
-        )
-
-
-def _energy_and_forces(model: Any, atoms: Atoms, head: str | None) -> np.ndarray:
-    """Return energy (eV) and forces (eV/Å) in one array."""
-    graph = make_graph(atoms, model, head=head)
-    output = model(make_batches([graph], 1, torch.device("cpu"))[0].to_dict())
-    return np.concatenate([output["energy"].detach().numpy().ravel(), output["forces"].detach().numpy().ravel()])
+    original = original.double()
+    check_equal(
+        lambda atoms: energy_and_forces(original, atoms, head),
+        lambda atoms: energy_and_forces(stored, atoms),
+        lattice_of(model_elements(stored)),
+        "float64",
+    )
 
 
 def main(arguments: list[str] | None = None) -> int:
