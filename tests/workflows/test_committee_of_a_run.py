@@ -55,6 +55,7 @@ def test_lineage(with_committee, foundation) -> None:
 def test_members_decide_nothing(with_committee, finished) -> None:
     """Fails where the run is another one than without a committee."""
     assert not computed(with_committee, "VaspCalculation"), "the same end points, so the same labels"
+    assert len(computed(with_committee, "MaceFineTuneCalculation")) == 2, "those of the member"
     hashes = {node.outputs.model.base.attributes.get("sha256") for node in (with_committee, finished)}
     assert len(hashes) == 1
     with_, without = (
