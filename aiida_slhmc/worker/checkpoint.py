@@ -112,6 +112,16 @@ def build_model(config: dict[str, Any], *, dtype: str = "float64") -> torch.nn.M
     :param dtype: precision of its weights and buffers
     :raises ValueError: an architecture that the installed MACE does not know
     """
+    try:
+        with default_dtype(DTYPES[dtype]):
+            return _construct(config)
+    # a header is somebody's text: whatever MACE and e3nn make of values of other types, it is the file that is wrong
+    except (ValueError, TypeError, AttributeError, LookupError, AssertionError, NotImplementedError) as exception:
+        raise ValueError(f"MACE {mace.__version__} cannot build this architecture: {exception!r}") from exception
+
+
+def _construct(config: dict[str, Any]) -> torch.nn.Module:
+    """Call MACE's class. Names become classes and functions by MACE's own tables; nothing is evaluated or imported."""
     arguments = dict(config)
     neighbours = arguments.pop("avg_num_neighbors")
     try:
@@ -119,13 +129,12 @@ def build_model(config: dict[str, Any], *, dtype: str = "float64") -> torch.nn.M
             arguments[key] = table[arguments[key]]
         arguments["gate"] = modules.gate_dict[arguments["gate"]]
     except KeyError as exception:
-        raise ValueError(f"MACE {mace.__version__} has no {exception} that the architecture names") from exception
+        raise ValueError(f"it has no {exception} that the architecture names") from exception
     for key in _IRREPS_KEYS:
         arguments[key] = None if arguments[key] is None else o3.Irreps(arguments[key])
     for key in ("atomic_energies", "atomic_inter_scale", "atomic_inter_shift"):
         arguments[key] = np.asarray(arguments[key], dtype=np.float64)
-    with default_dtype(DTYPES[dtype]):
-        model = modules.ScaleShiftMACE(**{**arguments, "avg_num_neighbors": neighbours[0]})
+    model = modules.ScaleShiftMACE(**{**arguments, "avg_num_neighbors": neighbours[0]})
     for block, value in zip(model.interactions, neighbours, strict=True):
         block.avg_num_neighbors = value
     return model
