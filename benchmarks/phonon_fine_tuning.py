@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,11 +85,11 @@ def table(rows: dict[str, dict[str, float]]) -> str:
         "free energy at 300 K (meV per 6 atoms)",
         "forces: RMSE (meV/Å)",
     )
-    keys = ("frequency_rmse", "frequency_max", "lowest", "free_energy", "force_rmse")
-    formats = ("{:.3f}", "{:.2f}", "{:.2f}", "{:+.2f}", "{:.1f}")
+    digits = {"frequency_rmse": 3, "frequency_max": 2, "lowest": 2, "free_energy": 2, "force_rmse": 1}
     lines = ["| " + " | ".join(heads) + " |", "|" + " --- |" * len(heads)]
     for name, row in rows.items():
-        cells = [pattern.format(row[key]) for pattern, key in zip(formats, keys, strict=True)]
+        # rounded first: no minus is left before a zero
+        cells = [f"{round(row[key], n) + 0.0:.{n}f}" if math.isfinite(row[key]) else "–" for key, n in digits.items()]
         lines.append("| " + " | ".join([name, *cells]) + " |")
     return "\n".join(lines)
 
