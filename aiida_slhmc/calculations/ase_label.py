@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -151,5 +152,8 @@ def _validate_structure(node: orm.StructureData, _: Any) -> str | None:
 
 def _validate_files(files: Any, _: Any) -> str | None:
     names = Counter(file_name(node) for node in (files or {}).values())
+    paths = sorted(name for name in names if PurePosixPath(name).name != name or name in ("", ".."))
+    if paths:
+        return f"files go into the job's folder by plain names, not {', '.join(paths)}"
     taken = sorted(name for name, count in names.items() if count > 1 or name in RESERVED)
     return f"these names of files are given twice, or are the job's own: {', '.join(taken)}" if taken else None

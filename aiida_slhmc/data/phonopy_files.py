@@ -46,6 +46,7 @@ def read_phonopy(path: str | Path, *, symmetrize: bool = True) -> PhonopyForceCo
         message = "reading phonopy's files needs phonopy: pip install 'aiida-slhmc[phonons]'"
         raise ImportError(message) from exception
     yaml = _yaml_file(Path(path))
+    _refuse_code(yaml)
     try:
         calculation, source, files = _load(yaml)
         if symmetrize:
@@ -85,6 +86,17 @@ def _yaml_file(path: Path) -> Path:
     if not found:
         raise ValueError(f"no phonopy calculation at {path}: expected one of {', '.join(YAML_FILES)}")
     return found[0]
+
+
+def _refuse_code(path: Path) -> None:
+    """Let nothing but plain YAML through: phonopy's loader makes any Python object, and runs what that calls."""
+    import yaml
+
+    try:
+        with path.open(encoding="utf-8") as handle:
+            yaml.load(handle, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    except (yaml.YAMLError, UnicodeDecodeError) as exception:
+        raise ValueError(f"{path} is not plain YAML, and is not handed to phonopy: {exception}") from exception
 
 
 def _load(yaml: Path) -> tuple[Any, str, list[Path]]:
