@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO_HOME := $(CURDIR)/.aiida-demo
 DEMO := AIIDA_PATH=$(DEMO_HOME)
 
-.PHONY: demo demo-profile test test-slow test-all test-ci engines validate lint bench npt clean
+.PHONY: demo demo-profile test test-slow test-all test-ci engines validate lint bench fine-tuning npt clean
 
 demo: demo-profile
 	$(DEMO) $(BIN)/python examples/demo.py
@@ -56,6 +56,13 @@ lint: .venv/installed
 
 bench: demo-profile
 	$(DEMO) $(BIN)/python benchmarks/cost_per_cycle.py
+
+# each option of a fine-tuning against a baseline, and what a selection of the labels saves; about 20 minutes
+FAST_MALLOC := MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=20000000000 MALLOC_TRIM_THRESHOLD_=20000000000 \
+	MALLOC_TOP_PAD_=268435456
+fine-tuning: .venv/installed
+	OMP_NUM_THREADS=1 $(FAST_MALLOC) $(BIN)/python benchmarks/fine_tuning/options.py
+	OMP_NUM_THREADS=1 $(FAST_MALLOC) $(BIN)/python benchmarks/fine_tuning/selection.py
 
 # NPT against molecular dynamics, and training with stress against training without; about an hour
 npt: demo-profile
