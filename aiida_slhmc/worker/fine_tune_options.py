@@ -63,7 +63,7 @@ class ReplayParameters:
 class HessianParameters:
     """Training on columns of force constants beside the labels, see ``hessian.py``."""
 
-    weight: float = 100.0  # of the mean absolute error of a column (eV/Å²)
+    weight: float = 10.0  # of the mean absolute error of a column (eV/Å²)
     every: int = 1  # the term is added at every so many steps
     n_columns: int = 1  # columns per such step, each costs about as much as a batch of one configuration
 
