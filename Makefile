@@ -57,12 +57,13 @@ lint: .venv/installed
 bench: demo-profile
 	$(DEMO) $(BIN)/python benchmarks/cost_per_cycle.py
 
-# each option of a fine-tuning against a baseline, and what a selection of the labels saves; about 20 minutes
+# each option of a fine-tuning against a baseline, what a selection of the labels saves, what force constants are worth,
+# and the treatments of energy references; about an hour
 FAST_MALLOC := MALLOC_ARENA_MAX=1 MALLOC_MMAP_THRESHOLD_=20000000000 MALLOC_TRIM_THRESHOLD_=20000000000 \
 	MALLOC_TOP_PAD_=268435456
 fine-tuning: .venv/installed
-	OMP_NUM_THREADS=1 $(FAST_MALLOC) $(BIN)/python benchmarks/fine_tuning/options.py
-	OMP_NUM_THREADS=1 $(FAST_MALLOC) $(BIN)/python benchmarks/fine_tuning/selection.py
+	for script in benchmarks/fine_tuning/options.py benchmarks/fine_tuning/selection.py benchmarks/phonon_fine_tuning.py \
+		examples/energy_references.py; do OMP_NUM_THREADS=1 $(FAST_MALLOC) $(BIN)/python $$script || exit 1; done
 
 # NPT against molecular dynamics, and training with stress against training without; about an hour
 npt: demo-profile
