@@ -61,26 +61,56 @@ def run_job(
     *,
     probes: Sets | None = None,
     replay: list[Atoms] | None = None,
+    keep: bool = False,
 ) -> Outcome:
     """Run a job in a new folder, with its output in ``log``.
 
     CPU seconds are counted, since others may use the machine, too.
+
+    :param keep: take what an earlier start has left in the folder, if that had the same input
     """
+    new = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(new, ignore_errors=True)
+    _write_input(new, model, blocks, options, probes or {}, replay)
+    if keep and (folder / "cpu_seconds").is_file() and _has_input_of(folder, new):
+        shutil.rmtree(new)
+        metrics = json.loads((folder / "metrics.json").read_text())
+        return Outcome(metrics, folder / "trained.safetensors", float((folder / "cpu_seconds").read_text()))
     shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
+    with (folder / "log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
+        began = time.process_time()
+        metrics = run(folder)
+        spent = time.process_time() - began
+    (folder / "cpu_seconds").write_text(f"{spent}")
+    return Outcome(metrics, folder / "trained.safetensors", spent)
+
+
+def _write_input(
+    folder: Path,
+    model: Path,
+    blocks: Sequence[list[Atoms]],
+    options: Mapping[str, Any],
+    probes: Sets,
+    replay: list[Atoms] | None,
+) -> None:
     folder.mkdir(parents=True)
     shutil.copy(model, folder / "model.safetensors")
     (folder / "parameters.json").write_text(json.dumps(dict(options), indent=1))
     for index, block in enumerate(blocks):
         write_block(folder / "datasets" / f"{index:04d}.extxyz", block)
-    for name, frames in (probes or {}).items():
+    for name, frames in probes.items():
         write_block(folder / "probes" / f"{name}.extxyz", frames)
     if replay:
         write_block(folder / "replay" / "0000.extxyz", replay)
-    with (folder / "log").open("w") as log, contextlib.redirect_stdout(log), contextlib.redirect_stderr(log):
-        began = time.process_time()
-        metrics = run(folder)
-        spent = time.process_time() - began
-    return Outcome(metrics, folder / "trained.safetensors", spent)
+
+
+def _has_input_of(folder: Path, new: Path) -> bool:
+    """Whether all files of the new folder are in the other one, with the same content."""
+    names = [path.relative_to(new) for path in new.rglob("*") if path.is_file()]
+    return all(
+        (folder / name).is_file() and (folder / name).read_bytes() == (new / name).read_bytes() for name in names
+    )
 
 
 def warm_up(folder: Path, model: Path, block: list[Atoms]) -> None:
