@@ -19,16 +19,7 @@ from aiida_slhmc.worker.checkpoint_header import read_metadata
 from aiida_slhmc.worker.dataset import frame_graphs, joined, read_block, split_blocks
 from aiida_slhmc.worker.evaluation import evaluate, make_batches, make_loss
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
-from aiida_slhmc.worker.training import TrainingResult
-
-CURVE = {
-    "epoch",
-    "training_loss",
-    "validation_loss",
-    "energy_rmse_mev_per_atom",
-    "force_rmse_mev_per_angstrom",
-    "learning_rate",
-}
+from aiida_slhmc.worker.training import CURVE, TrainingResult
 
 
 def sha256(folder):
@@ -41,7 +32,7 @@ def test_files_and_metrics(job, capsys):
     metrics = json.loads((job / "metrics.json").read_text())
     assert (metrics["status"], metrics["stop_reason"]) == ("finished", "max_epochs")
     assert (metrics["n_training"], metrics["n_validation"], metrics["n_epochs"]) == (10, 2, 3)
-    assert set(metrics["curve"]) == CURVE
+    assert tuple(metrics["curve"]) == CURVE
     assert {len(column) for column in metrics["curve"].values()} == {3}
     assert set(metrics["versions"]) == {"mace", "torch", "numpy"}
     assert metrics["device"] == "cpu"
