@@ -251,6 +251,7 @@ def test_wrong_inputs_are_refused(chain_of, changes: dict[str, Callable[[], Any]
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_training_in_pieces(inputs) -> None:
     """Fails where the second job begins anew, or the labels' provenance of the model is lost between the jobs."""
     # it never ends by itself, so each job uses up its wall time
