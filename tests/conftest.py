@@ -26,6 +26,7 @@ HERE = Path(__file__).parent
 LONGEST = ("crash", "workflows", "physical_validation/whole_stack", "engines", "worker", "targets")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(items):
     """Tests of one folder share expensive fixtures, so they go to one process; those of the validation share none."""
     for item in items:
