@@ -26,15 +26,27 @@ HERE = Path(__file__).parent
 LONGEST = ("crash", "workflows", "physical_validation/whole_stack", "engines", "worker", "targets")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist's own, which reads the groups
 def pytest_collection_modifyitems(items):
-    """Tests of one folder share expensive fixtures, so they go to one process; those of the validation share none."""
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group(group_of(item)))
-    items.sort(key=lambda item: [not group_of(item).startswith(name) for name in LONGEST])
+    """The longest first."""
+    items.sort(key=lambda item: [not group_of(item.path).startswith(name) for name in LONGEST])
 
 
-def group_of(item):
-    """Name of the tests that go to one process with this one."""
-    parts = item.path.relative_to(HERE).parts
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Tests of one folder share expensive fixtures, so they go to one process; those of the validation share none.
+
+    xdist's own grouping by a mark has no effect with pytest 9: it is written into a part of the item that is not read.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFolder(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(config.rootpath / nodeid.partition("::")[0])
+
+    return ByFolder(config, log)
+
+
+def group_of(path):
+    """Name of the tests that go to one process with those of this file."""
+    parts = path.relative_to(HERE).parts
     return "/".join(parts) if parts[0] == "physical_validation" else parts[0]
