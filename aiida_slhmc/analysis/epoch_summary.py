@@ -41,7 +41,7 @@ SERIES = (
     "stress_rmse",
     "expected_squared_jump",
 )
-# further ones of epochs that had a committee
+# further ones of epochs that had a committee, named as in aiida_slhmc.worker.committee
 COMMITTEE_SERIES = ("committee_energy_spread", "committee_force_spread")
 # fewer labels say nothing about a rank correlation
 MIN_LABELS_FOR_CORRELATION = 8

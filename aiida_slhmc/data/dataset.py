@@ -22,13 +22,19 @@ class DatasetData(orm.Data):
     ``functional``, ``engine``, ``role`` and ``uuid``; positions and forces have ASE's eight decimals, the exact values
     are in the configurations.
     A training takes a list of blocks; blocks are never merged.
+
+    Blocks that are shared also have ``settings``, how the labels were computed (None where that is not known), and
+    ``without_provenance``, True where the frames came from a file and nothing shows how they were made.
     """
 
     FILENAME = "frames.extxyz"
 
-    def __init__(self, *, configurations: Sequence[ConfigurationData], **kwargs: Any) -> None:
+    def __init__(
+        self, *, configurations: Sequence[ConfigurationData], about: dict[str, Any] | None = None, **kwargs: Any
+    ) -> None:
         """Make an unstored block of the labelled ones among *configurations*, in the order given.
 
+        :param about: further attributes, ``settings`` and ``without_provenance``.
         :raises ValueError: if none is labelled or functionals or engines differ.
         """
         super().__init__(**kwargs)
@@ -49,6 +55,7 @@ class DatasetData(orm.Data):
                 "energy_per_atom_range": [min(energies), max(energies)],
                 "epoch": labelled[0].base.attributes.get("epoch"),
             }
+            | (about or {})
         )
         text = io.StringIO()
         write(text, frames, format="extxyz")
@@ -58,6 +65,16 @@ class DatasetData(orm.Data):
     def n_frames(self) -> int:
         """Number of labelled configurations."""
         return int(self.base.attributes.get("n_frames"))
+
+    @property
+    def settings(self) -> dict[str, Any] | None:
+        """How the labels were computed, None where the block does not say it."""
+        return self.base.attributes.get("settings", None)
+
+    @property
+    def is_without_provenance(self) -> bool:
+        """Whether the labels came from a file, and nothing shows how they were computed."""
+        return bool(self.base.attributes.get("without_provenance", False))
 
     def get_frames(self) -> list[Atoms]:
         """The frames, as ASE reads them (energy, forces and stress in a single-point calculator)."""

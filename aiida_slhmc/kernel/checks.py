@@ -5,9 +5,10 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
-__all__ = ("check_names", "hint_at", "is_number", "is_whole")
+__all__ = ("check_fields", "check_names", "hint_at", "is_number", "is_whole")
 
 
 def is_number(value: Any) -> bool:
@@ -30,6 +31,19 @@ def check_names(names: Iterable[Any], known: Iterable[str], what: str) -> None:
     for name in names:
         if name not in choices:
             raise ValueError(f"no {what} '{name}'; {hint_at(name, choices)}")
+
+
+def check_fields(kind: Any, content: Iterable[str], required: Iterable[str], what: str) -> None:
+    """Refuse names that are no fields of the dataclass *kind*, and *content* that lacks one of the *required*.
+
+    :param what: what the names are, as in :func:`check_names`.
+    :raises ValueError: as :func:`check_names`, or "missing <what>: …".
+    """
+    given = set(content)
+    check_names(content, {field.name for field in fields(kind)}, what)
+    missing = sorted(set(required) - given)
+    if missing:
+        raise ValueError(f"missing {what}: {', '.join(missing)}")
 
 
 def hint_at(name: Any, known: Iterable[str]) -> str:

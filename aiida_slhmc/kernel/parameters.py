@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from aiida_slhmc.kernel.checks import check_names, is_number, is_whole
+from aiida_slhmc.kernel.checks import check_fields, is_number, is_whole
 
 __all__ = ("KernelParameters", "Trajectory")
 
@@ -60,7 +60,7 @@ class KernelParameters:
         """
         if "timestep" in content:
             raise ValueError("timestep is a part of `trajectory`, beside n_steps, not of the kernel's parameters")
-        _check_fields(cls, content, {"temperature", "seed"}, "parameter of the kernel")
+        check_fields(cls, content, {"temperature", "seed"}, "parameter of the kernel")
         return cls(**content)
 
     def as_dict(self) -> dict[str, Any]:
@@ -102,7 +102,7 @@ class Trajectory:
 
         :raises ValueError: for a name that is unknown, with the nearest one, or missing.
         """
-        _check_fields(cls, content, {"n_steps", "timestep"}, "parameter of the trajectory")
+        check_fields(cls, content, {"n_steps", "timestep"}, "parameter of the trajectory")
         return cls(**content)
 
     def __post_init__(self) -> None:
@@ -119,10 +119,3 @@ def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 def _check_positive(name: str, value: Any) -> None:
     if not is_number(value) or value <= 0:
         raise ValueError(f"{name} must be a positive number, not {value!r}")
-
-
-def _check_fields(kind: Any, content: dict[str, Any], required: set[str], what: str) -> None:
-    check_names(content, {field.name for field in fields(kind)}, what)
-    missing = sorted(required - set(content))
-    if missing:
-        raise ValueError(f"missing {what}: {', '.join(missing)}")

@@ -24,7 +24,7 @@ from ase import Atoms
 from ase.calculators.lammps import Prism
 from ase.data import atomic_masses, atomic_numbers
 
-__all__ = ("SPECIES", "VARIANTS", "Evaluation", "RigidIonPotential", "evaluate", "lammps_program")
+__all__ = ("SPECIES", "VARIANTS", "Evaluation", "RigidIonPotential", "evaluate", "lammps_program", "md_frames")
 
 SPECIES = ("Ti", "O")
 BAR_TO_EV_PER_CUBIC_ANGSTROM = 1.0 / 1.602176634e6
@@ -142,6 +142,45 @@ def run_lammps(folder: Path, commands: str) -> str:
     if done.returncode != 0:
         raise RuntimeError(f"LAMMPS failed:\n{text[-1500:]}\n{done.stderr[-500:]}")
     return text
+
+
+def md_frames(
+    start: Atoms,
+    potential: RigidIonPotential,
+    folder: Path,
+    *,
+    temperature: float,
+    n_frames: int,
+    steps_per_frame: int,
+    ensemble: str = "nvt",
+) -> list[Atoms]:
+    """Frames of LAMMPS molecular dynamics with steps of 1 fs, after 2 ps of equilibration; the seed is fixed.
+
+    :param folder: is made and keeps LAMMPS's files.
+    :param temperature: in K; the velocities are drawn at twice that, as half goes into the potential energy.
+    :param ensemble: ``nvt``, or ``npt`` at 1 bar with three independent cell lengths.
+    :returns: *n_frames* configurations with unwrapped positions, in LAMMPS's frame (first cell vector along x).
+    :raises RuntimeError: with the end of the log, if LAMMPS fails.
+    """
+    from ase.io import read, write  # here, since a label does without
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write(folder / "data", start, format="lammps-data", specorder=list(SPECIES), atom_style="charge")
+    barostat = " aniso 1.0 1.0 1.0" if ensemble == "npt" else ""
+    commands = (
+        setup_commands("data", potential),
+        "timestep 0.001",
+        f"velocity all create {2 * temperature} 2026 mom yes dist gaussian",
+        f"fix md all {ensemble} temp {temperature} {temperature} 0.1{barostat}",
+        "run 2000",
+        f"dump d all custom {steps_per_frame} dump id element xu yu zu",
+        f"dump_modify d sort id format float %.17g element {' '.join(SPECIES)} first no",
+        f"run {n_frames * steps_per_frame}",
+    )
+    run_lammps(folder, "\n".join(commands))
+    frames = read(folder / "dump", index=":", format="lammps-dump-text")
+    assert isinstance(frames, list)
+    return frames[-n_frames:]
 
 
 def evaluate(atoms: Atoms, potential: RigidIonPotential) -> Evaluation:

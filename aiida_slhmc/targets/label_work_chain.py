@@ -9,6 +9,7 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import BaseRestartWorkChain, ExitCode, ProcessHandlerReport, process_handler, while_
 
+from aiida_slhmc.calculations.port_checks import check_options
 from aiida_slhmc.data.configuration import ConfigurationData
 
 __all__ = ("NOT_A_LABEL", "OTHER_STRUCTURE", "LabelWorkChain")
@@ -87,10 +88,7 @@ class LabelWorkChain(BaseRestartWorkChain):
     @classmethod
     def check_options(cls, options: dict[str, Any]) -> str | None:
         """Why the calculation would refuse these ``metadata.options``, or None."""
-        process: Any = cls._process_class
-        port = process.spec().inputs["metadata"]["options"]
-        error = port.validate(port.pre_process(options))
-        return None if error is None else f"options: {error.message}"
+        return check_options(cls._process_class, options)
 
     @abstractmethod
     def make_label(self, node: orm.CalcJobNode, recovery: orm.Dict) -> tuple[Any, orm.CalcFunctionNode]:

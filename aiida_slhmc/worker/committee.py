@@ -17,7 +17,15 @@ from numpy.typing import NDArray
 from aiida_slhmc.worker.job import Deadline
 from aiida_slhmc.worker.plan import States
 
-__all__ = ("COMMITTEE_FOLDER", "EndPoints", "committee_spreads", "member_files", "predict_members", "spreads")
+__all__ = (
+    "COMMITTEE_ARRAYS",
+    "COMMITTEE_FOLDER",
+    "EndPoints",
+    "committee_spreads",
+    "member_files",
+    "predict_members",
+    "spreads",
+)
 
 Array = NDArray[np.float64]
 # force calls of one member on some end points: energies (n,) in eV and forces (n, n_atoms, 3) in eV/Å
@@ -26,6 +34,8 @@ Prediction = tuple[Array, Array]
 Runner = Callable[[Callable[..., Any], list[tuple[Any, ...]]], list[Any]]
 
 COMMITTEE_FOLDER = "committee"
+# the spreads of energies and of forces, in a job's arrays and in a decision
+COMMITTEE_ARRAYS = ("committee_energy_spread", "committee_force_spread")
 
 
 class EndPoints(NamedTuple):
@@ -62,8 +72,7 @@ def committee_spreads(
     """
     chosen = np.flatnonzero(~proposed["diverged"])
     n_walkers, n_atoms = len(proposed["diverged"]), len(states.numbers)
-    names = ("committee_energy_spread", "committee_force_spread")
-    results = {name: np.full(n_walkers, np.nan) for name in names}
+    results = {name: np.full(n_walkers, np.nan) for name in COMMITTEE_ARRAYS}
     if not chosen.size:
         return results
     ends = EndPoints(states.numbers, proposed["positions"][chosen], proposed["cells"][chosen])
@@ -73,7 +82,7 @@ def committee_spreads(
     members = [parts[k % len(shares)][k // len(shares)] for k in range(len(files))]
     energies = np.stack([proposed["energies"][chosen, 1], *(energies for energies, _ in members)])
     forces = np.stack([proposed["forces"][chosen], *(forces for _, forces in members)])
-    for name, values in zip(names, spreads(energies / n_atoms, forces), strict=True):
+    for name, values in zip(COMMITTEE_ARRAYS, spreads(energies / n_atoms, forces), strict=True):
         results[name][chosen] = values
     return results
 

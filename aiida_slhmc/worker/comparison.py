@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from aiida_slhmc.worker.checkpoint import DTYPES, default_dtype, model_dtype
 from aiida_slhmc.worker.dataset import make_graph
-from aiida_slhmc.worker.evaluation import make_batches
+from aiida_slhmc.worker.evaluation import in_precision, make_batches
 
 __all__ = ("check_equal", "energy_and_forces", "lattice_of", "make_dictionary")
 
@@ -40,9 +40,8 @@ def energy_and_forces(model: Any, atoms: Atoms, head: str | None = None) -> Arra
 
 def make_dictionary(atoms: Atoms, model: Any, dtype: torch.dtype, *, head: str | None = None) -> dict[str, Any]:
     """MACE's input for one configuration, as the dictionary that its models take."""
-    batch = make_batches([make_graph(atoms, model, head=head)], 1, torch.device("cpu"))[0].to_dict()
-    is_real = {name: isinstance(value, torch.Tensor) and value.is_floating_point() for name, value in batch.items()}
-    return {name: value.to(dtype) if is_real[name] else value for name, value in batch.items()}
+    batch = make_batches([make_graph(atoms, model, head=head)], 1, torch.device("cpu"))[0]
+    return in_precision(batch.to_dict(), dtype)
 
 
 def joined(energy: torch.Tensor, forces: torch.Tensor) -> Array:

@@ -57,6 +57,14 @@ def make_batches(graphs: list[AtomicData], batch_size: int, device: torch.device
     return [batch.to(device) for batch in DataLoader(data, batch_size=batch_size, shuffle=False, drop_last=False)]
 
 
+def in_precision(graph: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
+    """Return MACE's input with its real numbers in a precision; all else stays as it is."""
+    return {
+        name: value.to(dtype) if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+        for name, value in graph.items()
+    }
+
+
 def predict_energies(model: torch.nn.Module, batches: Iterable[Any]) -> list[float]:
     """Return the model's energies (eV), in the order of the graphs; no forces are computed."""
     energies: list[float] = []

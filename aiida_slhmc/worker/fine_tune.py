@@ -1,6 +1,6 @@
-"""Fine-tune a model on labelled blocks: the program that a job runs in its folder.
+"""Fine-tune a model on labelled blocks: what a job does in its folder, by ``run_fine_tune.py``.
 
-``python -m aiida_slhmc.worker.fine_tune [FOLDER]`` reads
+It reads
 
 - ``parameters.json``, ``model.safetensors`` and ``datasets/*.extxyz`` (in the order of their names, the newest last);
 - where they are there: ``replay/*.extxyz`` and ``force_constants/*.npz``, which are trained on beside the labels,
@@ -25,8 +25,9 @@ import torch
 from aiida_slhmc.worker.checkpoint import default_dtype, save_checkpoint
 from aiida_slhmc.worker.dataset import ROLES, frame_graphs
 from aiida_slhmc.worker.evaluation import make_batches, predict_energies
-from aiida_slhmc.worker.fine_tune_job import STATE_FILE, Job, read_job
+from aiida_slhmc.worker.fine_tune_job import Job, read_job
 from aiida_slhmc.worker.fine_tune_metrics import Measured, checkpoint_header, collect_metrics, compare, ending
+from aiida_slhmc.worker.fine_tune_parameters import STATE_FILE
 from aiida_slhmc.worker.job import JobError, run_task, write_json
 from aiida_slhmc.worker.references import References, fit, get_atomic_energies, set_atomic_energies
 from aiida_slhmc.worker.replay import Replay, with_references
@@ -75,8 +76,9 @@ def _run(folder: Path, started: float) -> dict[str, Any]:
     references = _set_references(job)
     n_training, n_validation = len(job.frames.training), len(job.frames.validation)
     print(f"{n_training} configurations train, {n_validation} validate; references {references.table}")
-    initial = Measured(job, ROLES, beside=False)
-    # the errors are evaluated once more when training has ended, in less time than twice before it
+    is_parent = references.method == "keep" and not job.parameters.from_scratch
+    initial = Measured(job, ROLES, beside=False, known=parent.sets if is_parent else None)
+    # the errors are evaluated once more when training has ended, in no more time than all that was evaluated before it
     limit = job.parameters.walltime_seconds
     deadline = None if limit is None else started + 0.95 * limit - (time.monotonic() - begin)
     result = _train(job, state, deadline)
@@ -131,7 +133,3 @@ def _set_references(job: Job) -> References:
     if references.warning:
         print(f"warning: {references.warning}")
     return references
-
-
-if __name__ == "__main__":
-    sys.exit(main())

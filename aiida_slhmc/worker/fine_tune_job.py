@@ -23,7 +23,6 @@ from aiida_slhmc.worker.hessian import HessianColumns
 from aiida_slhmc.worker.references import Table, get_atomic_energies
 from aiida_slhmc.worker.selection import select
 
-STATE_FILE = "training_state.safetensors"
 # options that do not change what is computed, so that a training may go on with others
 _INCIDENTAL = ("walltime_seconds", "device", "threads")
 

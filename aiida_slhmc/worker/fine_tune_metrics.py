@@ -9,6 +9,7 @@ from typing import Any
 
 from aiida_slhmc.worker.evaluation import Errors
 from aiida_slhmc.worker.fine_tune_job import Job
+from aiida_slhmc.worker.gate import worse_errors
 from aiida_slhmc.worker.job import finite
 from aiida_slhmc.worker.references import References
 from aiida_slhmc.worker.training import TrainingResult
@@ -22,9 +23,15 @@ GATED = ("loss", "force_rmse_mev_per_angstrom")  # validation errors that may no
 class Measured:
     """The errors of the present model of a job; a step of it may need only some."""
 
-    def __init__(self, job: Job, sets: tuple[str, ...], *, beside: bool) -> None:
-        """Evaluate some sets of labels and, with *beside*, the probes and the force constants."""
-        self.sets = {name: job.errors(name) for name in sets}
+    def __init__(
+        self, job: Job, sets: tuple[str, ...], *, beside: bool, known: dict[str, Errors] | None = None
+    ) -> None:
+        """Evaluate some sets of labels and, with *beside*, the probes and the force constants.
+
+        :param known: errors of the same model on some of the sets, which are not evaluated again
+        """
+        known = known or {}
+        self.sets = {name: known[name] if name in known else job.errors(name) for name in sets}
         self.probes = {name: job.errors(f"probes/{name}") for name in job.probes if beside}
         columns = job.hessian_columns if beside else None
         self.column_error = None if columns is None else columns.mean_absolute_error(job.model)
@@ -93,16 +100,14 @@ def ending(job: Job, result: TrainingResult, parent: Errors, initial: Errors, fi
 
 
 def _refusal(job: Job, parent: Errors, final: Errors) -> str | None:
-    """Why the gate refuses the model, or None. A model from scratch is not measured by the one it is to replace."""
+    """Why the gate refuses the model, or None. A parent whose errors are not finite is no measure."""
     if not final.finite:
         return "the errors of the trained model are not finite"
     factor = job.parameters.gate_factor
-    if factor is None or job.parameters.from_scratch or not parent.finite:
-        return None
-    for name, ratio in _ratios(parent, final).items():
-        if ratio > factor:
-            now, before = getattr(final, name), getattr(parent, name)
-            return f"validation {name} {now:.6g} is {ratio:.2f} times the parent's {before:.6g}, above {factor:g}"
+    ratios = _ratios(parent, final) if parent.finite else {}
+    for name, ratio in worse_errors(ratios, factor, from_scratch=job.parameters.from_scratch).items():
+        now, before = getattr(final, name), getattr(parent, name)
+        return f"validation {name} {now:.6g} is {ratio:.2f} times the parent's {before:.6g}, above {factor:g}"
     return None
 
 

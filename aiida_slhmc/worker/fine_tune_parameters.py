@@ -21,6 +21,8 @@ from aiida_slhmc.worker.fine_tune_options import (
     check_whole,
 )
 
+STATE_FILE = "training_state.safetensors"  # what a training that was cut short leaves, to go on from
+
 LOSSES = ("energy_forces", "energy_forces_l1_l2", "energy_forces_stress", "huber", "universal")
 STRESS_LOSSES = LOSSES[2:]
 SCHEDULERS = ("plateau", "exponential", "cosine", "constant")

@@ -19,14 +19,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import torch
 
 from aiida_slhmc.worker.checkpoint import default_dtype
 from aiida_slhmc.worker.dataset import make_graph
-from aiida_slhmc.worker.evaluation import make_batches
+from aiida_slhmc.worker.evaluation import in_precision, make_batches
 from aiida_slhmc.worker.fine_tune_options import HessianParameters
 from aiida_slhmc.worker.force_constants import ForceConstants
 
@@ -121,7 +120,7 @@ def hessian_columns(
     :param differentiable: whether the columns shall be differentiated once more, by the weights
     """
     weight = next(model.parameters())
-    graph = {key: _cast(value, weight.dtype) for key, value in graph.items()}
+    graph = in_precision(graph, weight.dtype)
     positions = graph["positions"] = graph["positions"].clone()  # a leaf of its own: no gradient is left on the graph
     with default_dtype(weight.dtype), torch.enable_grad():
         forces = model(graph, training=True, compute_force=True)["forces"]
@@ -133,10 +132,6 @@ def _product(forces: torch.Tensor, positions: torch.Tensor, column: int, differe
     component = forces[column // 3, column % 3]
     (gradient,) = torch.autograd.grad(component, positions, create_graph=differentiable, retain_graph=True)
     return -gradient if differentiable else -gradient.detach()
-
-
-def _cast(value: Any, dtype: torch.dtype) -> Any:
-    return value.to(dtype) if torch.is_tensor(value) and value.is_floating_point() else value
 
 
 def _graph(supercell: ForceConstants, model: torch.nn.Module, device: torch.device) -> Graph:

@@ -34,6 +34,7 @@ from aiida_slhmc.worker.divergence import (
     over_the_bound,
     refused,
 )
+from aiida_slhmc.worker.import_mace import import_mace
 from aiida_slhmc.worker.job import Deadline, JobError, run_worker, single_thread
 from aiida_slhmc.worker.plan import Plan, States
 
@@ -163,6 +164,7 @@ def _batch(
 def _run(parameters: dict[str, Any], folder: Path) -> dict[str, Any]:
     # set before torch is imported, which takes long on a slow file system and counts
     deadline = Deadline(parameters.get("walltime_seconds"))
+    import_mace()
     import torch
 
     # imported here, once, so that the processes below are forked with it
