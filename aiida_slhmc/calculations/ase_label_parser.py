@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from numpy.typing import NDArray
 
-from aiida_slhmc.calculations.worker_parser import WorkerParser
+from aiida_slhmc.calculations.worker_parser import WorkerParser, read_arrays
 from aiida_slhmc.worker.label import LABEL_FILE
 
 __all__ = ("AseLabelParser",)
@@ -38,10 +36,9 @@ class AseLabelParser(WorkerParser):
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unexpected result {sorted(result.items())}")
         shapes = _shapes(len(self.node.inputs.structure.sites))
         try:
-            with np.load(folder / LABEL_FILE, allow_pickle=False) as archive:
-                arrays: dict[str, NDArray[Any]] = {key: archive[key] for key in shapes}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{LABEL_FILE}: {error}")
+            arrays = read_arrays(folder / LABEL_FILE, shapes)
+        except ValueError as error:
+            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=error)
         wrong = [f"{key} {arrays[key].shape}" for key, shape in shapes.items() if arrays[key].shape != shape]
         if wrong:
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"shapes in {LABEL_FILE}: {', '.join(wrong)}")

@@ -17,6 +17,7 @@ __all__ = (
     "adapt_trajectory",
     "collect_block",
     "collect_chain",
+    "make_chain",
     "read_chain",
     "record_unlabelled",
     "summarise_epoch",
@@ -37,6 +38,17 @@ def record_unlabelled(structure: orm.StructureData, reason: orm.Str) -> Configur
     return ConfigurationData.from_structure(structure, unlabelled_reason=reason.value)
 
 
+def make_chain(rows: list[dict[str, Any]]) -> Chain:
+    """The arrays of a chain from what its decisions say, in their order; see :func:`collect_chain`."""
+    # None becomes NaN where a float is asked for
+    # an epoch has the same committee in all its cycles, or none
+    names = (*SERIES, *(name for name in COMMITTEE_SERIES if name in rows[0]))
+    arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in names}
+    arrays |= {name: arrays[name].astype(bool) for name in ("accepted", "diverged")}
+    arrays["n_steps"] = np.array([row["n_steps"] for row in rows], dtype=int)
+    return arrays
+
+
 @calcfunction
 def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
     """The chain of an epoch as series, from its decisions in the order of their names.
@@ -50,13 +62,7 @@ def collect_chain(**decisions: orm.Dict) -> orm.ArrayData:
         ``cell_degrees_of_freedom`` and ``timestep`` (fs).
     """
     rows = [decisions[name].get_dict() for name in sorted(decisions)]
-    # None becomes NaN where a float is asked for
-    # an epoch has the same committee in all its cycles, or none
-    names = (*SERIES, *(name for name in COMMITTEE_SERIES if name in rows[0]))
-    arrays: Chain = {name: np.array([row[name] for row in rows], dtype=float) for name in names}
-    arrays |= {name: arrays[name].astype(bool) for name in ("accepted", "diverged")}
-    arrays["n_steps"] = np.array([row["n_steps"] for row in rows], dtype=int)
-    node = orm.ArrayData(arrays)
+    node = orm.ArrayData(make_chain(rows))
     node.base.attributes.set_many({key: rows[0][key] for key in ABOUT})
     return node
 

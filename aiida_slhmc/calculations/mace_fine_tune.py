@@ -10,11 +10,12 @@ from aiida.common.datastructures import CalcInfo
 from aiida.common.folders import Folder
 
 from aiida_slhmc.calculations.fine_tune_inputs import check_extra_sets, check_functionals, elements_of, sources_of
+from aiida_slhmc.calculations.port_checks import checked_by
 from aiida_slhmc.calculations.worker_calculation import MaceCalculation, missing_elements
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.force_constants import ForceConstantsData
 from aiida_slhmc.data.mace_model import MaceModelData
-from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
+from aiida_slhmc.worker.fine_tune_parameters import STATE_FILE, FineTuneParameters
 
 __all__ = ("MaceFineTuneCalculation",)
 
@@ -22,10 +23,9 @@ __all__ = ("MaceFineTuneCalculation",)
 class MaceFineTuneCalculation(MaceCalculation):
     """Fine-tunes on a list of blocks; which configurations validate is decided by their content, for life."""
 
-    WORKER_MODULE = "fine_tune"
+    WORKER_MODULE = "run_fine_tune"
     RESULT_FILE = "metrics.json"
     OUTPUT_FILE = "trained.safetensors"
-    STATE_FILE = "training_state.safetensors"
     CACHE_VERSION = 2
 
     @classmethod
@@ -38,7 +38,12 @@ class MaceFineTuneCalculation(MaceCalculation):
             dynamic=True,
             help="Blocks of labels, in the order of their names, the newest last.",
         )
-        spec.input("parameters", valid_type=orm.Dict, validator=_validate_parameters, help=FineTuneParameters.__doc__)
+        spec.input(
+            "parameters",
+            valid_type=orm.Dict,
+            validator=checked_by(FineTuneParameters.from_dict),
+            help=FineTuneParameters.__doc__,
+        )
         _define_extra_sets(spec)
         spec.input(
             "training_state",
@@ -65,7 +70,7 @@ class MaceFineTuneCalculation(MaceCalculation):
         files += [(node.uuid, node.FILENAME, f"probes/{name}.extxyz") for name, node in probes]
         if "training_state" in self.inputs:
             state = self.inputs.training_state
-            files.append((state.uuid, state.filename, self.STATE_FILE))
+            files.append((state.uuid, state.filename, STATE_FILE))
         for name in sorted({path.split("/")[0] for _, _, path in files if "/" in path}):
             folder.get_subfolder(name, create=True)
         return files
@@ -73,7 +78,7 @@ class MaceFineTuneCalculation(MaceCalculation):
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Retrieve the state of a training that was cut short, too."""
         calc_info = super().prepare_for_submission(folder)
-        calc_info.retrieve_temporary_list = [*(calc_info.retrieve_temporary_list or []), self.STATE_FILE]
+        calc_info.retrieve_temporary_list = [*(calc_info.retrieve_temporary_list or []), STATE_FILE]
         return calc_info
 
 
@@ -142,14 +147,6 @@ def _define_exit_codes(spec: Any) -> None:
         message="The trained model is worse than the one it came from ({reason}). Lower learning_rate, add labels, "
         "look at the energy references, or raise gate_factor if you mean to use it all the same.",
     )
-
-
-def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
-    try:
-        FineTuneParameters.from_dict(node.get_dict())
-    except (TypeError, ValueError) as error:
-        return str(error)
-    return None
 
 
 def _validate_inputs(inputs: Mapping[str, Any], namespace: Any) -> str | None:

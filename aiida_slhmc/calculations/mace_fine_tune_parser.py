@@ -12,6 +12,7 @@ from aiida.engine import ExitCode
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.worker_parser import WorkerParser
 from aiida_slhmc.data.mace_model import MaceModelData
+from aiida_slhmc.worker.fine_tune_parameters import STATE_FILE
 
 __all__ = ("MaceFineTuneParser",)
 
@@ -49,7 +50,7 @@ class MaceFineTuneParser(WorkerParser):
         self.out("model", model)
         self.out("curve", orm.ArrayData(arrays))
         self.out("metrics", orm.Dict(result))
-        state = folder / MaceFineTuneCalculation.STATE_FILE
+        state = folder / STATE_FILE
         if status == "walltime" and state.is_file():
             self.out("training_state", orm.SinglefileData(state, filename=state.name))
         exit_code = STATUS_WITH_OUTPUTS[status]

@@ -13,6 +13,7 @@ from aiida.common.folders import Folder
 from ase.data import atomic_masses
 from numpy.typing import NDArray
 
+from aiida_slhmc.calculations.port_checks import checked_by
 from aiida_slhmc.calculations.worker_calculation import MaceCalculation, missing_elements
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.mace_model import MaceModelData
@@ -47,7 +48,12 @@ class MaceProposalCalculation(MaceCalculation):
         """Inputs, outputs and exit codes."""
         super().define(spec)
         spec.input_namespace("states", valid_type=ConfigurationData, dynamic=True, help="walker_0, walker_1, …")
-        spec.input("parameters", valid_type=orm.Dict, validator=_validate_parameters, help=KernelParameters.__doc__)
+        spec.input(
+            "parameters",
+            valid_type=orm.Dict,
+            validator=checked_by(KernelParameters.from_dict),
+            help=KernelParameters.__doc__,
+        )
         spec.input(
             "trajectory",
             valid_type=orm.Dict,
@@ -152,14 +158,6 @@ def check_walkers(port: str, walkers: dict[str, Any]) -> str | None:
         return f"{port} must be named walker_0, walker_1, … without gaps, got: {', '.join(walkers) or 'none'}"
     if len({node.base.attributes.get("species") for node in walkers.values()}) > 1:
         return "all walkers must have the same atoms in the same order"
-    return None
-
-
-def _validate_parameters(node: orm.Dict, _: Any) -> str | None:
-    try:
-        KernelParameters.from_dict(node.get_dict())
-    except ValueError as error:
-        return str(error)
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ from ase import Atoms
 from numpy.typing import NDArray
 
 from aiida_slhmc.calculations.mace_proposal import cell_of, read_trajectory, sorted_walkers
-from aiida_slhmc.calculations.worker_parser import WorkerParser
+from aiida_slhmc.calculations.worker_parser import WorkerParser, read_arrays
 from aiida_slhmc.kernel.parameters import KernelParameters
+from aiida_slhmc.worker.committee import COMMITTEE_ARRAYS
 from aiida_slhmc.worker.divergence import integration_errors
 from aiida_slhmc.worker.propose import PROPOSALS_FILE
 
@@ -22,8 +22,6 @@ __all__ = ("MaceProposalParser",)
 
 ARRAYS = ("positions", "cells", "momenta", "forces", "energies", "cell_energies", "kinetic_energies", "diverged")
 NPT_ARRAYS = ("cell_momenta", "stresses")
-# the only ones that may hold NaN: the spread is not known where a trajectory diverged, and it decides nothing
-COMMITTEE_ARRAYS = ("committee_energy_spread", "committee_force_spread")
 
 
 class MaceProposalParser(WorkerParser):
@@ -42,15 +40,14 @@ class MaceProposalParser(WorkerParser):
         """Make ``structures`` and ``proposals``."""
         if result["status"] != "finished" or not {"n_steps", "device", "divergences"} <= set(result):
             return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"unexpected result {sorted(result.items())}")
-        kernel = KernelParameters(**self.node.inputs.parameters.get_dict())
+        kernel = KernelParameters(**self.given["parameters"].get_dict())
         names = ARRAYS + (NPT_ARRAYS if kernel.ensemble == "npt" else ())
-        committee = COMMITTEE_ARRAYS if "committee" in self.node.inputs else ()
+        # the only ones that may hold NaN: the spread is not known where a trajectory diverged, and it decides nothing
+        committee = COMMITTEE_ARRAYS if "committee" in self.given else ()
         try:
-            with np.load(folder / PROPOSALS_FILE, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in names}
-                spreads = {key: archive[key] for key in committee}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=f"{PROPOSALS_FILE}: {error}")
+            arrays, spreads = (read_arrays(folder / PROPOSALS_FILE, keys) for keys in (names, committee))
+        except ValueError as error:
+            return self.exit_codes.ERROR_OUTPUT_INCOMPLETE.format(reason=error)
         if not all(np.all(np.isfinite(values)) for values in arrays.values()):
             return self.exit_codes.ERROR_NOT_FINITE.format(reason=f"there are such numbers in {PROPOSALS_FILE}")
         self.out("proposals", self._proposals(result, arrays | spreads, kernel))
@@ -64,9 +61,9 @@ class MaceProposalParser(WorkerParser):
         node = orm.ArrayData(arrays)
         node.set_array("integration_errors", integration_errors(arrays))
         if kernel.ensemble == "npt":
-            node.set_array("reference_cell", cell_of(self.node.inputs.reference_structure))
+            node.set_array("reference_cell", cell_of(self.given["reference_structure"]))
         attributes = {key: getattr(kernel, key) for key in ("seed", "temperature", "ensemble")}
-        attributes |= {"kernel": kernel.as_dict(), "timestep": read_trajectory(self.node.inputs.trajectory).timestep}
+        attributes |= {"kernel": kernel.as_dict(), "timestep": read_trajectory(self.given["trajectory"]).timestep}
         attributes |= {key: result[key] for key in ("n_steps", "device", "divergences")}
         node.base.attributes.set_many(attributes | self._place())
         return node
@@ -74,10 +71,11 @@ class MaceProposalParser(WorkerParser):
     def _structures(self, arrays: dict[str, NDArray[Any]]) -> list[tuple[int, orm.StructureData]]:
         """The end points by walker, unwrapped, each with its place in the run as attributes."""
         structures = []
-        for k, state in sorted_walkers({key: self.node.inputs.states[key] for key in self.node.inputs.states}):
+        # the same atoms in the same order for all
+        numbers = self.given["states"]["walker_0"].arrays()["numbers"]
+        for k, _ in sorted_walkers(self.given["states"]):
             if arrays["diverged"][k]:
                 continue
-            numbers = state.arrays()["numbers"]
             atoms = Atoms(numbers=numbers, positions=arrays["positions"][k], cell=arrays["cells"][k], pbc=True)
             structure = orm.StructureData(ase=atoms)
             structure.base.attributes.set_many(self._place() | {"walker": k, "role": "proposal"})
@@ -85,4 +83,4 @@ class MaceProposalParser(WorkerParser):
         return structures
 
     def _place(self) -> dict[str, int]:
-        return {"epoch": self.node.inputs.epoch.value, "cycle": self.node.inputs.cycle.value}
+        return {name: self.given[name].value for name in ("epoch", "cycle")}

@@ -17,13 +17,12 @@ from aiida_slhmc.kernel.metropolis import EnergyChange, decide, energy_change
 from aiida_slhmc.kernel.parameters import KernelParameters
 from aiida_slhmc.kernel.streams import Purpose, random_stream
 from aiida_slhmc.kernel.units import EV_PER_CUBIC_ANGSTROM_IN_GPA
+from aiida_slhmc.worker.committee import COMMITTEE_ARRAYS
 
 __all__ = ("metropolis",)
 
 Arrays = dict[str, NDArray[Any]]
 POSITION_TOLERANCE = 1e-10  # Å
-# rows of the job that are handed on as they are, where there is a committee
-COMMITTEE_ROWS = ("committee_energy_spread", "committee_force_spread")
 
 
 class _Walker(NamedTuple):
@@ -174,7 +173,7 @@ def _forward_errors(job: Arrays, label: Arrays | None) -> dict[str, float | None
 
 def _spreads(job: Arrays) -> dict[str, float | None]:
     """What the committee says of the end point; nothing without one."""
-    return {name: float(job[name]) if np.isfinite(job[name]) else None for name in COMMITTEE_ROWS if name in job}
+    return {name: float(job[name]) if np.isfinite(job[name]) else None for name in COMMITTEE_ARRAYS if name in job}
 
 
 def _rms(values: NDArray[Any]) -> float:

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import json
+import zipfile
+from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from aiida.common.links import LinkType
 from aiida.engine import ExitCode
 from aiida.parsers import Parser
+from numpy.typing import NDArray
 
 from aiida_slhmc.worker.job import RESULT_FILE
 
-__all__ = ("WorkerParser",)
+__all__ = ("WorkerParser", "read_arrays")
+
+
+def read_arrays(path: Path, names: Iterable[str]) -> dict[str, NDArray[Any]]:
+    """The arrays of these names in a file that the worker wrote.
+
+    :raises ValueError: with the reason, where the file or one of them is missing, or broken.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return {name: archive[name] for name in names}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path.name}: {error}") from error
 
 
 class WorkerParser(Parser):
@@ -51,6 +69,11 @@ class WorkerParser(Parser):
         if status in self.STATUS_EXIT_CODES:
             return getattr(self.exit_codes, self.STATUS_EXIT_CODES[status]).format(reason=message)
         return dict(result)
+
+    @cached_property
+    def given(self) -> dict[str, Any]:
+        """The inputs, looked up once: each access to ``node.inputs`` asks the database for all links."""
+        return self.node.base.links.get_incoming(link_type=LinkType.INPUT_CALC).nested()
 
     def _last_error_line(self) -> str:
         if "worker.err" not in self.retrieved.base.repository.list_object_names():

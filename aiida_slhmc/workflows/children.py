@@ -30,10 +30,11 @@ def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.Process
             "label": {"like": f"{prefix}%"},
         },
         edge_project=["label"],
-        project=["*", "id"],
+        project=["*", "ctime", "id"],
     )
-    rows = sorted(((node, pk, label) for node, pk, label in query.iterall()), key=lambda row: row[1])
-    return {label: node for node, _, label in rows}
+    # by time, because an import gives new numbers in any order
+    rows = sorted(((ctime, pk, label, node) for node, ctime, pk, label in query.iterall()), key=lambda row: row[:2])
+    return {label: node for *_, label, node in rows}
 
 
 def find_child(parent: orm.ProcessNode, label: str) -> orm.ProcessNode | None:
@@ -55,6 +56,9 @@ def run_once(
 ) -> orm.CalcFunctionNode:
     """Run a calculation function under this call-link label, or return the finished call that is there already.
 
+    A function that raises is a call that did not end well, as one that returns an exit code; it is run again where the
+    step is executed again.
+
     AiiDA's caching knows the source of the function's own module only, not that of the kernel that it calls, so a
     decision is made anew unless *use_cache* is set.
     """
@@ -62,8 +66,17 @@ def run_once(
     if isinstance(node, orm.CalcFunctionNode) and node.is_finished:
         return node
     metadata = {"call_link_label": label, "disable_cache": not use_cache}
-    _, node = function.run_get_node(**inputs, metadata=metadata)
-    return node
+    try:
+        return function.run_get_node(**inputs, metadata=metadata)[1]
+    except Exception:
+        called = find_child(parent.node, label)
+        if not isinstance(called, orm.CalcFunctionNode) or not called.is_excepted or _is_same(called, node):
+            raise  # there is no record of it
+        return called
+
+
+def _is_same(first: orm.Node, second: orm.Node | None) -> bool:
+    return second is not None and first.uuid == second.uuid
 
 
 def failure_reason(node: orm.ProcessNode) -> str:

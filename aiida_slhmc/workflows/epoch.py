@@ -20,7 +20,7 @@ from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
 from aiida_slhmc.workflows.epoch_ports import define_inputs, define_outputs
-from aiida_slhmc.workflows.outcomes import result_of
+from aiida_slhmc.workflows.outcomes import result_once
 from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, start_from, superseded
 
 __all__ = ("EpochWorkChain",)
@@ -124,12 +124,12 @@ class EpochWorkChain(WorkChain):
         """Collect labels and chain from the decisions, judge the epoch, and put out the walkers' states."""
         decisions = self._decisions()
         results = {name: call.outputs.result for name, call in decisions.items()}
-        chain = self._result(collect_chain, "collect_chain", results)
-        summary = self._result(summarise_epoch, "summarise", {"chain": chain})
+        chain = result_once(self, collect_chain, "collect_chain", results)
+        summary = result_once(self, summarise_epoch, "summarise", {"chain": chain})
         outputs = {"chain": chain, "summary": summary, **self._block(decisions)}
         if "adaptation" in self.inputs:
             inputs = {"trajectory": self.inputs.trajectory, "adaptation": self.inputs.adaptation, "summary": summary}
-            outputs["next_trajectory"] = self._result(adapt_trajectory, "adapt", inputs)
+            outputs["next_trajectory"] = result_once(self, adapt_trajectory, "adapt", inputs)
         for warning in summary["warnings"]:
             self.report(f"epoch {self.inputs.epoch.value}: {warning}")
         outputs |= {f"walkers.walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)}
@@ -172,11 +172,7 @@ class EpochWorkChain(WorkChain):
         if not any(node.is_labelled for node in labels.values()):
             return {}
         # its file has the labels' uuids, so a fine-tuning is only found in the cache if the block is, too
-        block = run_once(self, collect_block, "collect_block", labels, use_cache=True)
-        return {"dataset": result_of(block)}
-
-    def _result(self, function: Any, label: str, inputs: dict[str, Any]) -> Any:
-        return result_of(run_once(self, function, label, inputs))
+        return {"dataset": result_once(self, collect_block, "collect_block", labels, use_cache=True)}
 
     def _end_points(self) -> list[tuple[int, orm.StructureData]]:
         """Walkers that did not diverge in this cycle, and what they propose."""
@@ -194,7 +190,7 @@ class EpochWorkChain(WorkChain):
             return child.outputs.label
         self.report(f"cycle {self.ctx.cycle}, walker {k}: no label, counted as a rejection: {failure_reason(child)}")
         inputs = {"structure": child.inputs.structure, "reason": orm.Str(failure_reason(child))}
-        return self._result(record_unlabelled, self._name("unlabelled", k), inputs)
+        return result_once(self, record_unlabelled, self._name("unlabelled", k), inputs)
 
     def _stop_after_failures(self, labels: list[ConfigurationData]) -> ExitCode | None:
         for label in labels:

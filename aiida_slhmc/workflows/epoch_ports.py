@@ -7,10 +7,11 @@ from typing import Any
 from aiida import orm
 
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
+from aiida_slhmc.calculations.port_checks import checked_by
 from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
+from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.workflows.validators import (
-    validate_adaptation,
     validate_epoch_inputs,
     validate_positive,
     validate_target,
@@ -58,7 +59,7 @@ def define_inputs(spec: Any) -> None:
         "adaptation",
         valid_type=orm.Dict,
         required=False,
-        validator=validate_adaptation,
+        validator=checked_by(make_rule),
         help="Rule that chooses the next epoch's trajectory from this one, see kernel/adaptation.py.",
     )
     spec.input("proposal.code", valid_type=orm.AbstractCode, help="Python with mace-torch on the compute node.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from importlib.resources import files
 from typing import Any
 
@@ -12,11 +13,12 @@ from aiida.engine import ProcessBuilder
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.kernel.adaptation import make_rule
 from aiida_slhmc.kernel.checks import check_names
+from aiida_slhmc.kernel.md_parameters import MdParameters
 from aiida_slhmc.kernel.parameters import KernelParameters, Trajectory
 from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 
-__all__ = ("get_protocol", "get_slhmc_builder", "protocol_names")
+__all__ = ("dynamics_of", "get_protocol", "get_slhmc_builder", "merged", "protocol_names")
 
 
 def get_slhmc_builder(
@@ -92,9 +94,9 @@ def get_protocol(
         raise ValueError(
             f"overrides ask for the ensemble '{asked}': pass ensemble='{asked}', which sets the training, too"
         )
-    settings = _merge(_merge(content["common"], content["ensembles"][ensemble]), content["protocols"][name])
+    settings = merged(merged(content["common"], content["ensembles"][ensemble]), content["protocols"][name])
     check_names(overrides or {}, {*settings, "convergence"}, "key of the protocol")
-    settings = _merge(settings, overrides or {})
+    settings = merged(settings, overrides or {})
     KernelParameters.from_dict(settings["kernel"])
     Trajectory.from_dict(settings["trajectory"])
     make_rule(settings["adaptation"])
@@ -106,10 +108,16 @@ def _read() -> dict[str, Any]:
     return yaml.safe_load((files("aiida_slhmc.workflows") / "protocols" / "slhmc.yaml").read_text())
 
 
-def _merge(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
+def dynamics_of(kernel: dict[str, Any]) -> dict[str, Any]:
+    """What molecular dynamics in the ensemble of a kernel has in common with it: options of MdParameters."""
+    known = {field.name for field in fields(MdParameters)}
+    return {key: value for key, value in kernel.items() if key in known}
+
+
+def merged(base: dict[str, Any], top: dict[str, Any]) -> dict[str, Any]:
     """*base* with *top* on it, dictionaries merged key by key."""
-    merged = dict(base)
+    result = dict(base)
     for key, value in top.items():
         both = isinstance(value, dict) and isinstance(base.get(key), dict)
-        merged[key] = _merge(base[key], value) if both else value
-    return merged
+        result[key] = merged(base[key], value) if both else value
+    return result

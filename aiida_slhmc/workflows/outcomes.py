@@ -5,12 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from aiida import orm
+from aiida.engine import WorkChain
 
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.data.mace_model import MaceModelData
-from aiida_slhmc.workflows.children import failure_reason
+from aiida_slhmc.worker.gate import worse_errors
+from aiida_slhmc.workflows.children import failure_reason, run_once
 
-__all__ = ("after_failed_epoch", "describe_epoch", "is_refused", "refusal_of", "result_of", "usable_model")
+__all__ = (
+    "after_failed_epoch",
+    "describe_epoch",
+    "is_refused",
+    "refusal_of",
+    "result_of",
+    "result_once",
+    "usable_model",
+)
 
 CODES = MaceFineTuneCalculation.exit_codes
 REFUSALS = {code.status for code in (CODES.ERROR_DIVERGED, CODES.ERROR_NO_IMPROVEMENT, CODES.ERROR_WORSE_THAN_PARENT)}
@@ -24,6 +34,17 @@ def result_of(node: orm.ProcessNode) -> Any:
     if not node.is_finished_ok:
         raise RuntimeError(failure_reason(node))
     return node.outputs.result
+
+
+def result_once(
+    parent: WorkChain, function: Any, label: str, inputs: dict[str, Any], *, use_cache: bool = False
+) -> Any:
+    """The ``result`` of a calculation function that is run once under this call-link label.
+
+    :param use_cache: as for :func:`~aiida_slhmc.workflows.children.run_once`.
+    :raises RuntimeError: with the reason where there is none.
+    """
+    return result_of(run_once(parent, function, label, inputs, use_cache=use_cache))
 
 
 def usable_model(training: orm.ProcessNode) -> MaceModelData | None:
@@ -56,11 +77,9 @@ def _is_cut_short(training: orm.ProcessNode) -> bool:
 def _worse_errors(training: orm.ProcessNode) -> dict[str, float]:
     """Errors over the parent's that the gate does not let pass; the job itself judges only what was not cut short."""
     metrics = training.outputs.metrics.get_dict() if "metrics" in training.outputs else {}
-    gate = metrics.get("gate") or {}
-    if gate.get("factor") is None or metrics.get("parameters", {}).get("from_scratch"):
-        return {}
-    # None stands for a ratio that is not finite
-    return {name: ratio for name, ratio in gate["ratios"].items() if ratio is not None and ratio > gate["factor"]}
+    gate, options = metrics.get("gate") or {}, metrics.get("parameters", {})
+    # a ratio that was not finite is None here
+    return worse_errors(gate.get("ratios", {}), gate.get("factor"), from_scratch=bool(options.get("from_scratch")))
 
 
 def after_failed_epoch(epoch: orm.ProcessNode) -> str:

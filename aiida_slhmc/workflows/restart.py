@@ -15,7 +15,15 @@ from aiida_slhmc.workflows.slhmc import SlhmcWorkChain
 __all__ = ("get_restart_builder",)
 
 
-def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = None) -> ProcessBuilder:
+def get_restart_builder(
+    node: orm.WorkChainNode,
+    *,
+    label_budget: int | None = None,
+    python_code: orm.AbstractCode | None = None,
+    python_options: dict[str, Any] | None = None,
+    target_code: orm.AbstractCode | None = None,
+    target_options: dict[str, Any] | None = None,
+) -> ProcessBuilder:
     """A builder of SlhmcWorkChain that goes on where *node* stopped, with the same inputs otherwise.
 
     It takes the walkers, the trajectory and all blocks from the last epoch that has a chain, the model, the committee
@@ -27,9 +35,17 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
     With AiiDA's caching switched on, its stored proposals and labels are taken over instead of computed again, because
     its random streams and so its configurations are the same.
 
+    Where and how the jobs run may be others than the run's; an imported run has no codes, and needs both, here or in
+    the builder.
+
     :param label_budget: labels that the new run may spend; by default what the old run has left.
-    :raises ValueError: if *node* is no self-learning run, or one of an earlier version whose inputs were others, or
-        nothing of its budget is left and none is given.
+    :param python_code: the Python of proposals and fine-tunings.
+    :param python_options: keys of their ``metadata.options`` to replace or add.
+    :param target_code: the code of the target's engine. It has to be the same program: labels of two energy surfaces
+        spoil chain and training.
+    :param target_options: keys of the ``metadata.options`` of its jobs to replace or add.
+    :raises ValueError: if *node* is no self-learning run, or one of an earlier version whose inputs were others,
+        or nothing of its budget is left and none is given.
     """
     builder = _builder_of(node)
     children = find_children(node, "epoch_")
@@ -45,7 +61,19 @@ def get_restart_builder(node: orm.WorkChainNode, *, label_budget: int | None = N
         _set_state(builder, node, epochs)
     if children:
         builder.first_epoch = orm.Int(_next_number(list(children.values())[-1]))
+    for part in ("proposal", "fine_tune"):
+        _set_jobs(builder[part], python_code, python_options)
+    _set_jobs(builder["target"], target_code, target_options)
     return builder
+
+
+def _set_jobs(part: Any, code: orm.AbstractCode | None, options: dict[str, Any] | None) -> None:
+    """Put code and options of one kind of jobs into their *part* of the builder."""
+    if code is not None:
+        part["code"] = code
+    if options:
+        own = part.get("options")
+        part["options"] = orm.Dict((own.get_dict() if own is not None else {}) | options)
 
 
 def _next_number(epoch: orm.ProcessNode) -> int:

@@ -13,11 +13,11 @@ from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import sorted_walkers
 from aiida_slhmc.calculations.update import member_parameters, update_parameters
 from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
-from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, refusal_of, result_of, usable_model
+from aiida_slhmc.workflows.outcomes import after_failed_epoch, describe_epoch, refusal_of, result_once, usable_model
 from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, superseded
 from aiida_slhmc.workflows.slhmc_ports import define_inputs, define_outputs
 
@@ -130,7 +130,7 @@ class SlhmcWorkChain(WorkChain):
         self.to_context(training=launch_once(self, FineTuneWorkChain, f"fine_tune_{name}", inputs))
         for k in self._members():
             own = {"parameters": parameters, "member": orm.Int(k)}
-            inputs["parameters"] = self._made(member_parameters, f"member_parameters_{name}_{k}", own)
+            inputs["parameters"] = result_once(self, member_parameters, f"member_parameters_{name}_{k}", own)
             inputs["model"] = orm.load_node(self.ctx.committee.get(f"member_{k}", self.ctx.model))
             child = launch_once(self, FineTuneWorkChain, f"committee_{name}_{k}", inputs)
             self.to_context(**{f"training_{k}": child})
@@ -204,7 +204,7 @@ class SlhmcWorkChain(WorkChain):
         chains = dict(self.inputs.get("chains", {}))
         chains |= {name: node.outputs.chain for name, node in find_children(self.node, "epoch_").items()}
         if chains:
-            history = self._made(summarise_run, "summarise_run", chains)
+            history = result_once(self, summarise_run, "summarise_run", chains)
             for warning in history["run"]["warnings"]:
                 self.report(f"whole run: {warning}")
             self.out("history", history)
@@ -219,7 +219,7 @@ class SlhmcWorkChain(WorkChain):
         if not self.ctx.failed_updates:
             return parameters
         inputs = {"parameters": parameters, "n_failed": orm.Int(self.ctx.failed_updates)}
-        return self._made(update_parameters, f"update_parameters_{self.ctx.epoch:04d}", inputs)
+        return result_once(self, update_parameters, f"update_parameters_{self.ctx.epoch:04d}", inputs)
 
     def _take_over(self, members: dict[str, orm.ProcessNode]) -> None:
         """Let each member be what its training made of it; one whose training was no gain stays as it was."""
@@ -228,9 +228,6 @@ class SlhmcWorkChain(WorkChain):
             if model is None:
                 self.report(f"{name} of the committee stays as it was: {failure_reason(members[name])}")
         self.ctx.committee = self.ctx.committee | {name: model.uuid for name, model in models.items() if model}
-
-    def _made(self, function: Any, label: str, inputs: dict[str, Any]) -> Any:
-        return result_of(run_once(self, function, label, inputs))
 
     def _take_over_folders(self, epoch: orm.WorkChainNode) -> None:
         """Keep the folders with the densities of the walkers, and remove this run's former ones."""

@@ -10,7 +10,7 @@ from aiida_slhmc.data.configuration import ConfigurationData
 from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.epoch import EpochWorkChain
-from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
+from aiida_slhmc.workflows.fine_tune import RUN_INPUTS, FineTuneWorkChain
 from aiida_slhmc.workflows.validators import (
     validate_convergence,
     validate_not_negative,
@@ -52,8 +52,7 @@ def define_inputs(spec: Any) -> None:
         "acceptance above `acceptance`.",
     )
     spec.inputs["adaptation"].required = True
-    trainings = ("code", "parameters", "options", "max_iterations", "replay", "probes", "force_constants")
-    spec.expose_inputs(FineTuneWorkChain, namespace="fine_tune", include=trainings)
+    spec.expose_inputs(FineTuneWorkChain, namespace="fine_tune", include=RUN_INPUTS)
     spec.input(
         "committee_size",
         valid_type=orm.Int,

@@ -15,7 +15,6 @@ from aiida_slhmc.targets.base import load_target
 from aiida_slhmc.workflows.remote_folders import check_restart_folders
 
 __all__ = (
-    "validate_adaptation",
     "validate_convergence",
     "validate_epoch_inputs",
     "validate_not_negative",
@@ -122,15 +121,6 @@ def _check_bounds(inputs: Any) -> str | None:
     if rule.n_steps_min <= n_steps <= rule.n_steps_max:
         return None
     return f"n_steps = {n_steps} is outside the adaptation's bounds of {rule.n_steps_min} to {rule.n_steps_max} steps"
-
-
-def validate_adaptation(node: orm.Dict, _: Any) -> str | None:
-    """The rule's own check."""
-    try:
-        make_rule(node.get_dict())
-    except ValueError as error:
-        return str(error)
-    return None
 
 
 def validate_convergence(node: orm.Dict, _: Any) -> str | None:
