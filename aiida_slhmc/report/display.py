@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Protocol, cast
 
+from aiida import orm
 from rich import box
 from rich.console import Console, Group
 from rich.live import Live
@@ -14,49 +16,83 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from aiida_slhmc.report.run_state import RunState, read_run_state
+from aiida_slhmc.report.database import read_patiently
+from aiida_slhmc.report.process_display import process_line, render_process
+from aiida_slhmc.report.process_state import read_process_state
+from aiida_slhmc.report.run_state import EPOCH, SLHMC, RunState, read_run_state
 
 __all__ = ("epoch_table", "watch")
 
 
-def watch(pk: int, *, is_alive: Callable[[], bool], console: Console, interval: float = 1.0) -> RunState:
-    """Show the run until it has ended or *is_alive* says that nobody works on it any more; returns its last state.
+class State(Protocol):
+    """What the display needs to know of any state."""
 
-    On a terminal the display refreshes in place; elsewhere (a log file) each decided cycle prints one line.
+    @property
+    def is_terminated(self) -> bool:
+        """Whether nothing changes any more."""
+
+
+@dataclass(frozen=True)
+class View:
+    """How a kind of process is read, and shown on a terminal and in a log."""
+
+    read: Callable[[int], Any]
+    render: Callable[[Any], Group]
+    line: Callable[[Any], str]
+
+
+def watch(pk: int, *, is_alive: Callable[[], bool], console: Console, interval: float = 1.0) -> State:
+    """Show a process until it has ended or *is_alive* says that nobody works on it any more; returns its last state.
+
+    On a terminal the display refreshes in place; elsewhere (a log file) a line is printed when something has changed:
+    of a run or an epoch for each decided cycle.
     """
-    state = read_run_state(pk)
+    view = _view_of(pk)
+
+    def look() -> Any:
+        return read_patiently(lambda: view.read(pk), interval=interval, say=console.print)
+
     if not console.is_terminal:
-        return _log(state, is_alive, console, interval)
-    with Live(_render(state), console=console, refresh_per_second=4) as live:
+        return _log(view, look, is_alive, console, interval)
+    state = look()
+    with Live(view.render(state), console=console, refresh_per_second=4) as live:
         while not state.is_terminated and is_alive():
             time.sleep(interval)
-            state = read_run_state(pk)
-            live.update(_render(state))
-    return state
+            state = look()
+            live.update(view.render(state))
+    return cast(State, state)
 
 
-def _log(state: RunState, is_alive: Callable[[], bool], console: Console, interval: float) -> RunState:
+def _view_of(pk: int) -> View:
+    if getattr(orm.load_node(pk), "process_label", None) in (SLHMC, EPOCH):
+        return View(read_run_state, _render, _line)
+    return View(read_process_state, render_process, process_line)
+
+
+def _log(view: View, look: Callable[[], Any], is_alive: Callable[[], bool], console: Console, interval: float) -> State:
     shown = None
     while True:
-        line = _line(state)
+        state = look()
+        line = view.line(state)
         if line != shown:
-            console.print(line, soft_wrap=True)
+            console.print(line, soft_wrap=True, markup=False)
             shown = line
         if state.is_terminated or not is_alive():
-            return state
+            return cast(State, state)
         time.sleep(interval)
-        state = read_run_state(state.pk)
 
 
 def _line(state: RunState) -> str:
     """One line that changes when a cycle is decided or a training begins."""
-    activity = state.activity if "tuning" in state.activity else "sampling"
     if not state.epochs:
-        return f"labelling the start, {state.labels}/{state.label_budget} labels"
+        begun = "ended before its first epoch" if state.is_terminated else "labelling the start"
+        return f"{begun}, {state.labels}/{state.label_budget} labels"
     last = state.epochs[-1]
+    activity = state.activity if "tuning" in state.activity else "sampling"
     return (
         f"epoch {last.epoch}, cycle {last.cycle}/{state.n_cycles}, {state.labels}/{state.label_budget} labels, "
-        f"acceptance {_number(last.acceptance, '.2f')}, force RMSE {_number(last.force_rmse, '.1f')} meV/Å, {activity}"
+        f"acceptance {_number(last.acceptance, '.2f')}, force RMSE {_number(last.force_rmse, '.1f')} meV/Å, "
+        f"{'ended' if state.is_terminated else activity}"
     )
 
 
@@ -72,10 +108,10 @@ def _render(state: RunState) -> Group:
             _number(epoch.acceptance, ".2f"),
             _number(epoch.force_rmse, ".1f"),
         )
-    left = state.time_left()
+    left = None if state.is_terminated else state.time_left()
     words = "" if left is None else f", about {_duration(left)} left"
     bar = ProgressBar(total=state.label_budget, completed=state.labels, width=60)
-    text = f"{state.labels}/{state.label_budget} labels{words}; {state.activity}"
+    text = f"{state.labels}/{state.label_budget} labels{words}; {state.activity or 'ended'}"
     # a bar does not end its line, so it comes last
     return Group(table, Text(text), bar)
 

@@ -1,4 +1,4 @@
-"""The state of a self-learning run, read from the graph with a few queries, whether it is running or finished."""
+"""The state of a self-learning run or an epoch, read from the graph with a few queries, running or ended."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 import numpy as np
 from aiida import orm
 
-__all__ = ("EpochState", "RunState", "find_runs", "read_run_state")
+from aiida_slhmc.report.decisions import decisions_of
+
+__all__ = ("EPOCH", "SLHMC", "EpochState", "RunState", "find_runs", "read_run_state")
+
+SLHMC, EPOCH = "SlhmcWorkChain", "EpochWorkChain"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +37,7 @@ class EpochState:
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """A run as it stands."""
+    """A run, or a single epoch, as it stands; ``activity`` is empty once it has ended."""
 
     pk: int
     started: datetime
@@ -54,7 +58,7 @@ class RunState:
 
 def find_runs(*, only_unfinished: bool = False) -> list[orm.WorkChainNode]:
     """Self-learning runs of the profile, the newest last."""
-    filters: dict[str, Any] = {"attributes.process_label": "SlhmcWorkChain"}
+    filters: dict[str, Any] = {"attributes.process_label": SLHMC}
     if only_unfinished:
         filters["attributes.process_state"] = {"!in": ["finished", "excepted", "killed"]}
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters=filters)
@@ -62,19 +66,32 @@ def find_runs(*, only_unfinished: bool = False) -> list[orm.WorkChainNode]:
 
 
 def read_run_state(pk: int) -> RunState:
-    """Read the state of the run *pk*."""
-    run = orm.load_node(pk)
-    epochs = [_read_epoch(*row) for row in _epoch_rows(pk)]
+    """Read the state of the run, or of the epoch, *pk*; the budget of an epoch is that of all its cycles."""
+    run: Any = orm.load_node(pk)
+    is_epoch = run.process_label == EPOCH
+    rows = [_epoch_row(run)] if is_epoch else _epoch_rows(pk)
+    epochs = [_read_epoch(*row) for row in rows]
+    n_cycles = _number(run, "n_cycles")
+    walkers = run.inputs.walkers if "walkers" in run.inputs else ()
     return RunState(
         pk=pk,
         started=run.ctime,
-        label_budget=run.inputs.label_budget.value,
-        n_cycles=run.inputs.n_cycles.value,
+        label_budget=n_cycles * len(walkers) if is_epoch else _number(run, "label_budget"),
+        n_cycles=n_cycles,
         labels=sum(epoch.labels for epoch in epochs),
-        activity=_activity(pk),
+        activity="" if run.is_terminated else _activity(pk),
         is_terminated=run.is_terminated,
         epochs=epochs,
     )
+
+
+def _number(run: Any, name: str) -> int:
+    """An input of a run, 0 where part of it was imported without it: a list of all runs is not to fail for one."""
+    return int(run.inputs[name].value) if name in run.inputs else 0
+
+
+def _epoch_row(epoch: Any) -> tuple[int, str | None, int]:
+    return epoch.pk, epoch.process_state and epoch.process_state.value, _number(epoch, "epoch")
 
 
 def _epoch_rows(pk: int) -> list[Any]:
@@ -83,7 +100,7 @@ def _epoch_rows(pk: int) -> list[Any]:
         orm.WorkChainNode,
         with_incoming="run",
         tag="epoch",
-        filters={"attributes.process_label": "EpochWorkChain"},
+        filters={"attributes.process_label": EPOCH},
         project=["id", "attributes.process_state"],
     )
     query.append(orm.Int, with_outgoing="epoch", edge_filters={"label": "epoch"}, project="attributes.value")
@@ -91,17 +108,11 @@ def _epoch_rows(pk: int) -> list[Any]:
 
 
 def _read_epoch(pk: int, state: str, number: int) -> EpochState:
-    query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": pk}, tag="epoch")
-    query.append(
-        orm.CalcFunctionNode, with_incoming="epoch", tag="call", filters={"attributes.process_label": "metropolis"}
-    )
-    keys = [f"attributes.{name}" for name in ("cycle", "accepted", "force_rmse", "diverged")]
-    query.append(orm.Dict, with_incoming="call", project=keys)
-    rows = {cycle: columns for cycle, *columns in query.all()}
-    accepted = [value for values, _, _ in rows.values() for value in values]
-    errors = [value for _, values, _ in rows.values() for value in values if value is not None]
+    rows = list(decisions_of(pk, ("accepted", "force_rmse", "diverged")).values())
+    accepted = [value for row in rows for value in row["accepted"]]
+    errors = [value for row in rows for value in row["force_rmse"] if value is not None]
     # decisions of earlier versions do not say it; a divergence ended the epoch then
-    diverged = sum(sum(values or []) for _, _, values in rows.values())
+    diverged = sum(sum(row["diverged"] or []) for row in rows)
     return EpochState(
         pk=pk,
         epoch=number,

@@ -1,0 +1,1 @@
+"""A referee's check: everything that can be made anew from an archive alone is made anew, and compared."""
