@@ -21,7 +21,7 @@ from phonopy import Phonopy
 from phonopy.harmonic.force_constants import compact_fc_to_full_fc
 from phonopy.structure.atoms import PhonopyAtoms
 
-from aiida_slhmc.standin.potential import SPECIES, VARIANTS, evaluate, run_lammps, setup_commands
+from aiida_slhmc.standin.potential import SPECIES, VARIANTS, evaluate, md_frames
 from aiida_slhmc.worker.checkpoint import default_dtype, load_checkpoint
 from aiida_slhmc.worker.dataset import frame_graphs, make_graph, read_block
 from aiida_slhmc.worker.evaluation import evaluate as evaluate_model
@@ -117,26 +117,6 @@ def phonons_of(phonons: Phonopy, constants: np.ndarray) -> Phonons:
     return Phonons(mesh["frequencies"].copy(), mesh["weights"].copy(), free_energy)
 
 
-def thermal_frames(start: Atoms, folder: Path, n_frames: int) -> list[Atoms]:
-    """Frames of LAMMPS molecular dynamics with the target, after 2 ps."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "data", start, format="lammps-data", specorder=list(SPECIES), atom_style="charge")
-    commands = (
-        setup_commands("data", VARIANTS[FUNCTIONAL]),
-        "timestep 0.001",
-        f"velocity all create {2 * TEMPERATURE} 2026 mom yes dist gaussian",
-        f"fix md all nvt temp {TEMPERATURE} {TEMPERATURE} 0.1",
-        "run 2000",
-        f"dump d all custom {STEPS_PER_FRAME} dump id element xu yu zu",
-        f"dump_modify d sort id format float %.17g element {' '.join(SPECIES)} first no",
-        f"run {n_frames * STEPS_PER_FRAME}",
-    )
-    run_lammps(folder, "\n".join(commands))
-    frames = read(folder / "dump", index=":", format="lammps-dump-text")
-    assert isinstance(frames, list)
-    return frames[-n_frames:]
-
-
 class Data:
     """All evaluations of the target, made once and kept in a folder."""
 
@@ -155,7 +135,14 @@ class Data:
         phonons = phonopy_of(read(self.folder / "unit.extxyz"))
         phonons.generate_displacements(distance=DISPLACEMENT)
         displaced = [labelled(to_ase(cell)) for cell in phonons.supercells_with_displacements]
-        frames = thermal_frames(to_ase(phonons.supercell), self.folder / "md", N_THERMAL + N_TEST)
+        frames = md_frames(
+            to_ase(phonons.supercell),
+            VARIANTS[FUNCTIONAL],
+            self.folder / "md",
+            temperature=TEMPERATURE,
+            n_frames=N_THERMAL + N_TEST,
+            steps_per_frame=STEPS_PER_FRAME,
+        )
         frames = [labelled(atoms) for atoms in frames]
         write(self.folder / "displaced.extxyz", displaced)
         write(self.folder / "thermal.extxyz", frames[:N_THERMAL])

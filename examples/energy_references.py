@@ -24,7 +24,6 @@ figures are left in build/energy_references/, the picture in docs/images/.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "benchmarks" / "fine_tuning"))  # data and jobs are shared with the benchmarks
 
 from data import FOUNDATION, configurations  # noqa: E402
-from jobs import BALANCED, environment, markdown, run_job  # noqa: E402
+from jobs import BALANCED, environment, leave, markdown, run_job  # noqa: E402
 
 from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
 from aiida_slhmc.worker.references import get_atomic_energies, set_atomic_energies  # noqa: E402
@@ -202,11 +201,8 @@ def main() -> None:
     torch.set_num_threads(1)
     found: Found = {case: measure(arguments.folder, case, arguments.epochs) for case in arguments.cases}
     content = environment() | {"epochs": arguments.epochs, "found": found}
-    (arguments.folder / "energy_references.json").write_text(json.dumps(content, indent=1) + "\n")
-    text = table(found)
-    (arguments.folder / "energy_references.md").write_text(text + "\n")
+    leave(arguments.folder, "energy_references", content, table(found))
     draw(found, arguments.picture)
-    print(f"\n{text}")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from data import write_block
 
 from aiida_slhmc.worker.fine_tune import run
 
-__all__ = ("BALANCED", "Outcome", "Sets", "environment", "markdown", "run_job")
+__all__ = ("BALANCED", "Outcome", "Sets", "environment", "leave", "markdown", "run_job", "warm_up")
 
 Sets = Mapping[str, list[Atoms]]
 
@@ -131,3 +131,10 @@ def markdown(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
         "| " + " | ".join(value.ljust(width) for value, width in zip(row, widths, strict=True)) + " |" for row in cells
     ]
     return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def leave(folder: Path, name: str, content: dict[str, Any], text: str) -> None:
+    """Write the figures to NAME.json and their table to NAME.md, and print the table."""
+    (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
+    (folder / f"{name}.md").write_text(text + "\n")
+    print(f"\n{text}")

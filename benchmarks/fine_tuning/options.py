@@ -19,14 +19,13 @@ build/fine_tuning/.
 from __future__ import annotations
 
 import argparse
-import json
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 from data import FOUNDATION, FOUNDATION_FUNCTIONAL, ROOT, configurations
-from jobs import BALANCED, Outcome, environment, markdown, run_job, warm_up
+from jobs import BALANCED, Outcome, environment, leave, markdown, run_job, warm_up
 
 TARGET = "pbe"
 N_BLOCK, N_PROBE, STRAIN = 12, 24, 0.01
@@ -214,10 +213,7 @@ def main() -> None:
     rows, baseline = measure_options(benchmark, [name for name in arguments.only if name != BASELINE])
     updates = measure_updates(benchmark, baseline)
     content = environment() | {"epochs": arguments.epochs, "options": rows, "updates": updates}
-    (arguments.folder / "options.json").write_text(json.dumps(content, indent=1) + "\n")
-    text = report(content)
-    (arguments.folder / "options.md").write_text(text + "\n")
-    print(f"\n{text}")
+    leave(arguments.folder, "options", content, report(content))
 
 
 if __name__ == "__main__":

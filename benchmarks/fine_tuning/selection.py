@@ -14,14 +14,13 @@ The table is printed and left in build/fine_tuning/, the picture in docs/images/
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from data import FOUNDATION, ROOT, configurations
-from jobs import BALANCED, environment, markdown, run_job, warm_up
+from jobs import BALANCED, environment, leave, markdown, run_job, warm_up
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -140,11 +139,8 @@ def main() -> None:
         for name, selection in SELECTIONS.items()
     }
     content = environment() | {"epochs": arguments.epochs, "selections": found}
-    (arguments.folder / "selection.json").write_text(json.dumps(content, indent=1) + "\n")
-    text = table(found)
-    (arguments.folder / "selection.md").write_text(text + "\n")
+    leave(arguments.folder, "selection", content, table(found))
     draw(found, arguments.picture)
-    print(f"\n{text}")
 
 
 if __name__ == "__main__":

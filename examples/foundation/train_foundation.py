@@ -20,10 +20,10 @@ from pathlib import Path
 
 import numpy as np
 from ase import Atoms
-from ase.io import read, write
+from ase.io import write
 from ase.spacegroup import crystal
 
-from aiida_slhmc.standin.potential import SPECIES, VARIANTS, evaluate, run_lammps, setup_commands
+from aiida_slhmc.standin.potential import SPECIES, VARIANTS, evaluate, md_frames
 from aiida_slhmc.worker.import_model import import_mace_model
 
 POTENTIAL = VARIANTS["matsui_akaogi"]
@@ -69,25 +69,15 @@ def rutile() -> Atoms:
 
 def trajectory(folder: Path, temperature: int, ensemble: str, n_frames: int) -> list[Atoms]:
     """Frames of a LAMMPS run of *n_frames* × 100 fs after 2 ps of equilibration."""
-    folder.mkdir(parents=True, exist_ok=True)
-    write(folder / "data", rutile(), format="lammps-data", specorder=list(SPECIES), atom_style="charge")
-    fix = f"fix md all {ensemble} temp {temperature} {temperature} 0.1"
-    if ensemble == "npt":
-        fix += " aniso 1.0 1.0 1.0"
-    commands = (
-        setup_commands("data", POTENTIAL),
-        "timestep 0.001",
-        f"velocity all create {2 * temperature} 2026 mom yes dist gaussian",
-        fix,
-        "run 2000",
-        f"dump d all custom {STEPS_PER_FRAME} dump id element xu yu zu",
-        f"dump_modify d sort id format float %.17g element {' '.join(SPECIES)} first no",
-        f"run {n_frames * STEPS_PER_FRAME}",
+    return md_frames(
+        rutile(),
+        POTENTIAL,
+        folder,
+        temperature=temperature,
+        n_frames=n_frames,
+        steps_per_frame=STEPS_PER_FRAME,
+        ensemble=ensemble,
     )
-    run_lammps(folder, "\n".join(commands))
-    frames = read(folder / "dump", index=":", format="lammps-dump-text")
-    assert isinstance(frames, list)
-    return frames[-n_frames:]
 
 
 def labelled(atoms: Atoms) -> Atoms:
