@@ -1,10 +1,12 @@
-"""A small self-learning run for the crash tests: ``verdi run small_run.py (run|submit|restart PK)``.
+"""A small self-learning run for the crash tests: ``verdi run small_run.py (run|submit [OVERRIDES]|restart PK)``.
 
-Two walkers on six atoms, two epochs of three cycles, trainings of two epochs; the profile is set up by setup_demo.py.
+Two walkers on six atoms, two epochs of one cycle, trainings of two epochs, where OVERRIDES in JSON do not say
+otherwise; the profile is set up by setup_demo.py.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
 
@@ -23,13 +25,13 @@ OVERRIDES = {
     "trajectory": {"n_steps": 3, "timestep": 1.0},
     "adaptation": {"n_steps_min": 3},
     "n_walkers": 2,
-    "n_cycles": 3,
-    "label_budget": 12,
+    "n_cycles": 1,
+    "label_budget": 4,
     "fine_tune": {"max_epochs": 2, "batch_size": 4},
 }
 
 
-def get_builder():
+def get_builder(overrides):
     atoms = read(EXAMPLES / "rutile.vasp")
     unit = atoms[[0, 1, 16, 17, 18, 19]]
     unit.set_cell(atoms.cell.array / 2)
@@ -45,19 +47,19 @@ def get_builder():
             "options": {"withmpi": False},
         },
         protocol="fast",
-        overrides=OVERRIDES,
+        overrides=OVERRIDES | overrides,
     )
 
 
 def main() -> None:
     if sys.argv[1] == "submit":
-        print(submit(get_builder()).pk)
+        print(submit(get_builder(json.loads(sys.argv[2]) if len(sys.argv) > 2 else {})).pk)
     elif sys.argv[1] == "restart":
         with enable_caching():
             _, node = run_get_node(get_restart_builder(orm.load_node(sys.argv[2])))
         print(node.pk)
     else:
-        _, node = run_get_node(get_builder())
+        _, node = run_get_node(get_builder({}))
         print(node.pk)
 
 
