@@ -1,8 +1,10 @@
 """Fixtures for all tests, and which tests stay together when several processes share them."""
 
+import sqlite3
 from pathlib import Path
 
 import pytest
+from aiida.manage.manager import Manager
 
 # not by `pytest_plugins`: pytest has a plugin called "fixtures" of its own
 from fixtures import (  # noqa: F401
@@ -16,14 +18,42 @@ from fixtures import (  # noqa: F401
     walkers,
 )
 from quantum_espresso import pseudo_family, pw_code  # noqa: F401
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+from sqlalchemy.orm import Session
 
 pytest_plugins = ["aiida.tools.pytest_fixtures"]
 
 HERE = Path(__file__).parent
 
 
+def asking_less_often(create_runner):
+    """The runner of a test profile asks without a pause whether a child has ended, and takes a core from the jobs."""
+
+    def create(self, with_persistence=True, **settings):
+        return create_runner(self, with_persistence, **{"poll_interval": 0.2, **settings})
+
+    return create
+
+
+Manager.create_runner = asking_less_often(Manager.create_runner)
+
+
+@event.listens_for(Engine, "connect")
+def _write_without_waiting_for_the_disk(connection, _):
+    """AiiDA commits hundreds of times in a run, 18 ms each on a slow disk; no test cuts off the machine's power."""
+    if isinstance(connection, sqlite3.Connection):
+        connection.execute("PRAGMA synchronous=OFF")
+
+
+@event.listens_for(Session, "after_begin")
+def _keep_loaded(session, *_):
+    """As `aiida_slhmc.workflows.launch.keep_loaded` does it for runs: it saves half of AiiDA's time."""
+    session.expire_on_commit = False
+
+
 # begun first, the longest first, so that none of them keeps one core busy alone in the end
-LONGEST = ("crash", "workflows", "physical_validation/whole_stack", "engines", "worker", "targets")
+LONGEST = ("crash", "workflows", "study", "physical_validation/whole_stack", "engines", "worker", "targets")
 
 
 def pytest_collection_modifyitems(items):

@@ -60,7 +60,7 @@ def computer(aiida_profile: Any, tmp_path_factory: pytest.TempPathFactory) -> or
         workdir=str(tmp_path_factory.mktemp("work")),
     ).store()
     made.set_default_mpiprocs_per_machine(1)
-    made.set_minimum_job_poll_interval(0.0)
+    made.set_minimum_job_poll_interval(0.3)  # asking all the time takes a core from the jobs
     made.configure(safe_interval=0.0, use_login_shell=False)
     return made
 

@@ -24,7 +24,21 @@ ALLOWED = {
     "targets": {"kernel", "standin", "data", "calculations"},
     "workflows": {"kernel", "analysis", "worker", "data", "calculations", "targets"},
     "report": {"kernel", "analysis", "worker", "data", "calculations", "targets", "workflows"},
-    "cli": {"kernel", "analysis", "worker", "standin", "data", "calculations", "targets", "workflows", "report"},
+    "audit": {"kernel", "data", "calculations", "targets"},
+    "sharing": {"kernel", "data", "calculations", "targets", "audit"},
+    "cli": {
+        "kernel",
+        "analysis",
+        "worker",
+        "standin",
+        "data",
+        "calculations",
+        "targets",
+        "workflows",
+        "report",
+        "audit",
+        "sharing",
+    },
 }
 WITHOUT_AIIDA = {"kernel", "analysis", "worker", "standin"}
 # modules that need a package which is not installed for the tests
@@ -114,6 +128,7 @@ def test_package_itself_imports_nothing():
         ("workflows.x", "from aiida_slhmc.report.run_state import read"),
         ("workflows.x", "from aiida_slhmc.cli import main"),
         ("report.x", "from aiida_slhmc.cli import main"),
+        ("audit.x", "from aiida_slhmc.workflows.epoch import EpochWorkChain"),
     ],
 )
 def test_control_the_checker_finds_it(module, source):

@@ -67,3 +67,16 @@ def test_empty_block_is_refused() -> None:
     for configurations in ([], [failed]):
         with pytest.raises(ValueError, match="got: none"):
             DatasetData(configurations=configurations)
+
+
+def test_what_a_shared_block_says_of_itself(labelled) -> None:
+    """Fails where settings get lost, or a block of a run is taken for one without provenance."""
+    settings = {"parameters": {"encut": 520}}
+    shared = DatasetData(
+        configurations=[labelled(18)], about={"settings": settings, "without_provenance": True}
+    ).store()
+    assert shared.settings == settings
+    assert shared.is_without_provenance
+    own = DatasetData(configurations=[labelled(18)])
+    assert own.settings is None
+    assert not own.is_without_provenance

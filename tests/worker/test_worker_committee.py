@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from worker_examples import make_model, predict, strained_frames
 
+from aiida_slhmc.analysis.epoch_summary import COMMITTEE_SERIES
 from aiida_slhmc.worker import propose
 from aiida_slhmc.worker.checkpoint import save_checkpoint
-from aiida_slhmc.worker.committee import member_files, spreads
+from aiida_slhmc.worker.committee import COMMITTEE_ARRAYS, member_files, spreads
 from aiida_slhmc.worker.job import run_worker
 
 N_WALKERS = 3
@@ -168,6 +169,11 @@ def test_order_of_members(tmp_path):
         (tmp_path / "committee" / f"member_{number}.safetensors").touch()
     assert [path.stem for path in member_files(tmp_path)] == ["member_1", "member_2", "member_10"]
     assert member_files(tmp_path / "committee") == []
+
+
+def test_names_are_those_of_the_analysis():
+    """Which may import nothing of the worker, and so has its own."""
+    assert COMMITTEE_ARRAYS == COMMITTEE_SERIES
 
 
 def test_spreads_by_hand():

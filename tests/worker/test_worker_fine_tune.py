@@ -18,6 +18,7 @@ from aiida_slhmc.worker.checkpoint import load_checkpoint, save_checkpoint
 from aiida_slhmc.worker.checkpoint_header import read_metadata
 from aiida_slhmc.worker.dataset import frame_graphs, joined, read_block, split_blocks
 from aiida_slhmc.worker.evaluation import evaluate, make_batches, make_loss
+from aiida_slhmc.worker.fine_tune_job import Job
 from aiida_slhmc.worker.fine_tune_parameters import FineTuneParameters
 from aiida_slhmc.worker.training import CURVE, TrainingResult
 
@@ -73,7 +74,7 @@ def test_same_input_gives_bitwise_the_same_model_whatever_the_uuids(job, tmp_pat
             uuids.append(image.info["uuid"])
         write_block(path, images)
     for folder in (job, other):
-        command = [sys.executable, "-W", "ignore", "-m", "aiida_slhmc.worker.fine_tune"]
+        command = [sys.executable, "-W", "ignore", "-m", "aiida_slhmc.worker.run_fine_tune"]
         subprocess.run(command, cwd=folder, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert sha256(job) == sha256(other) != read_metadata(job / "model.safetensors")["sha256"]
     validation = json.loads((other / "metrics.json").read_text())["validation"]
@@ -333,6 +334,26 @@ def test_gate_refuses_what_is_not_finite(job, monkeypatch):
     metrics = fine_tune.run(job)
     assert (metrics["status"], "not finite" in metrics["message"]) == ("worse_than_parent", True)
     assert json.loads((job / "metrics.json").read_text())["final"]["validation"]["loss"] is None
+
+
+@pytest.mark.parametrize(
+    ("options", "again"),
+    [
+        ({"references": {"method": "keep"}}, []),
+        ({"references": {"method": "shift"}}, ["validation"]),
+        ({"references": {"method": "keep"}, "from_scratch": True}, ["validation"]),
+    ],
+)
+def test_the_parent_is_evaluated_once(job, monkeypatch, options, again):
+    """Fails where a model is evaluated twice, or another one passes for the parent."""
+    evaluated, errors = [], Job.errors
+    monkeypatch.setattr(Job, "errors", lambda self, name: evaluated.append(name) or errors(self, name))
+    curve = {name: [] for name in CURVE}
+    monkeypatch.setattr(fine_tune, "train", lambda *_, **__: TrainingResult("max_epochs", 0, curve))
+    write_parameters(job, gate_factor=None, **options)
+    metrics = fine_tune.run(job)
+    assert evaluated == ["validation", "training", *again, "training", "validation"]
+    assert (metrics["initial"]["validation"] == metrics["parent"]) == (not again)
 
 
 def test_from_scratch(job, model):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
+import pytest
 from aiida import orm
+from aiida.common.links import LinkType
 from aiida.engine import ExitCode, WorkChain, calcfunction, run_get_node
 
 from aiida_slhmc.workflows.children import failure_reason, find_child, find_children, launch_once, run_once
@@ -18,6 +21,11 @@ def double(number: orm.Int) -> orm.Int:
 @calcfunction
 def refuse(number: orm.Int) -> ExitCode:
     return ExitCode(410, f"{number.value} is refused")
+
+
+@calcfunction
+def explode(number: orm.Int) -> orm.Int:
+    raise ValueError(f"no {number.value}")
 
 
 class Child(WorkChain):
@@ -38,7 +46,15 @@ class Parent(WorkChain):
     @classmethod
     def define(cls, spec: Any) -> None:
         super().define(spec)
-        spec.outline(cls.launch, cls.launch, cls.calculate, cls.calculate, cls.launch_again_without_care)
+        spec.outline(
+            cls.launch,
+            cls.launch,
+            cls.calculate,
+            cls.calculate,
+            cls.raise_inside,
+            cls.raise_inside,
+            cls.launch_again_without_care,
+        )
 
     def launch(self) -> None:
         """Two children whose labels begin alike."""
@@ -52,6 +68,16 @@ class Parent(WorkChain):
         assert run_once(self, double, "double", {"number": orm.Int(3)}).outputs.result == 6
         assert run_once(self, refuse, "refuse", {"number": orm.Int(3)}).exit_status == 410
 
+    def raise_inside(self) -> None:
+        """A function that raises is a call that failed; what has no record of it, raises here."""
+        node = run_once(self, explode, "explode", {"number": orm.Int(3)})
+        assert node.is_excepted
+        assert failure_reason(node) == f"explode<{node.pk}> excepted: ValueError: no 3"
+        self.ctx.setdefault("exploded", []).append(node.pk)
+        for label in ("explode", "never_called"):
+            with pytest.raises(ValueError, match="Error occurred validating"):
+                run_once(self, explode, label, {"number": orm.Str("three")})
+
     def launch_again_without_care(self) -> None:
         """What ``run_once`` prevents."""
         for number in (5, 6):
@@ -63,7 +89,7 @@ def test_steps_executed_twice_make_one_child() -> None:
     _, node = run_get_node(Parent)
     assert node.is_finished_ok, node.exit_message
     labels = sorted(link.link_label for link in node.base.links.get_outgoing() if link.node in node.called)
-    assert labels == ["child_1", "child_10", "double", "refuse", "twice", "twice"]
+    assert labels == ["child_1", "child_10", "double", "explode", "explode", "refuse", "twice", "twice"]
     assert set(find_children(node, "child_")) == {"child_1", "child_10"}
     assert find_child(node, "child_1").pk != find_child(node, "child_10").pk
     assert find_child(node, "child_2") is None
@@ -74,3 +100,14 @@ def test_reasons() -> None:
     """Fails where a failure is reported as 'None'."""
     _, node = refuse.run_get_node(orm.Int(1))
     assert failure_reason(node) == f"refuse<{node.pk}> ended with exit code 410: 1 is refused"
+
+
+def test_children_of_an_import_are_in_the_order_of_time(aiida_profile) -> None:
+    """Fails where a colleague goes on from the wrong epoch, because an import has numbered the nodes anew."""
+    parent = orm.WorkChainNode().store()
+    now = datetime.now(tz=timezone.utc)
+    for age, label in enumerate(("epoch_0002", "epoch_0001", "epoch_0000")):
+        child = orm.WorkChainNode(ctime=now - timedelta(hours=age))
+        child.base.links.add_incoming(parent, link_type=LinkType.CALL_WORK, link_label=label)
+        child.store()
+    assert list(find_children(parent, "epoch_")) == ["epoch_0000", "epoch_0001", "epoch_0002"]
