@@ -157,15 +157,17 @@ class Profile:
         return [folder for folder, n in counts.items() if n > 1]
 
     def daemon_processes(self, kind: bytes = b"daemon") -> list[int]:
-        """Process ids of the daemon, its workers and its broker, found by their environment; or the ``worker`` only."""
+        """Process ids of all that belongs to the daemon, found by their environment; or of each ``worker`` only."""
         marker = f"AIIDA_PATH={self.folder}".encode()
+        # the daemon's statistics are a process of circus, which outlives it
+        names = [b"\0daemon\0", b"circus"] if kind == b"daemon" else [b"\0daemon\0" + kind + b"\0"]
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             try:
                 environment, command = (entry / "environ").read_bytes(), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            if marker in environment and b"\0daemon\0" in command and b"\0" + kind + b"\0" in command:
+            if marker in environment and any(name in command for name in names):
                 found.append(int(entry.name))
         return found
 
