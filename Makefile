@@ -82,7 +82,7 @@ test-all: .venv/installed
 
 # what fits into forty minutes on two cores
 test-ci: .venv/installed
-	$(PYTEST) -m "not long"
+	$(PYTEST) -m "not long" --durations 40 --durations-min 20
 
 # free DFT engines, for the tests and examples that run them, a browser for the tests of the report, and the servers of a
 # production profile, which the crash tests run for themselves; a test without its engine or server is skipped and says
