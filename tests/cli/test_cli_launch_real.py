@@ -72,3 +72,47 @@ def test_slhmc(run: Any) -> None:
     shown = CliRunner().invoke(status.command, [str(run.pk)])
     assert "epoch 0, cycle 1/1, 2/2 labels" in shown.output
     assert f"run {run.pk}: finished" in shown.output
+
+
+@pytest.mark.long
+def test_restart(run: Any) -> None:
+    """Fails where the restart does not go on with the budget that it was given."""
+    restarted = started(called("slhmc", "--restart", run.pk, "--label-budget", 4, "--no-display"))
+    assert restarted.is_finished_ok
+    assert [(epoch["epoch"], epoch["labels"]) for epoch in restarted.outputs.history["epochs"]] == [(0, 2), (1, 2)]
+
+
+@pytest.mark.long
+def test_epoch(run: Any) -> None:
+    """Fails where the epoch is not one with the run's last model and another seed."""
+    epoch = started(called("epoch", "--run", run.pk, "--n-cycles", 1, "--seed", 5, "--no-display"))
+    assert epoch.is_finished_ok
+    assert epoch.inputs.model.uuid == run.outputs.model.uuid
+    assert epoch.inputs.parameters["seed"] == 5
+    assert "1/1" in CliRunner().invoke(status.command, [str(epoch.pk)]).output
+
+
+@pytest.mark.long
+def test_finetune(run: Any, foundation: MaceModelData, python_code: orm.Code) -> None:
+    """Fails where another model or other labels are trained on than the ones named."""
+    [epoch] = [node for node in run.called if node.process_label == "EpochWorkChain"]
+    block = epoch.outputs.dataset
+    codes = ["--model", foundation.pk, "--python-code", python_code.full_label]
+    settings = ["--set", "parameters.max_epochs=2", "--set", "parameters.batch_size=4"]
+    node = started(called("finetune", *codes, "--dataset", block.pk, *settings, "--no-display"))
+    assert node.is_finished_ok
+    assert [dataset.uuid for dataset in node.inputs.datasets.values()] == [block.uuid]
+    assert node.outputs.model.uuid != foundation.uuid
+
+
+@pytest.mark.long
+def test_relabel(target: list[Any], foundation: MaceModelData, python_code: orm.Code, tmp_path: Path) -> None:
+    """Fails where the control does not label as many frames as it may, or does not train on them."""
+    rutile_atoms().write(tmp_path / "rutile.vasp", format="vasp")
+    models = ["--model", foundation.pk, "--python-code", python_code.full_label]
+    few = ["--set", "overrides.md={n_steps: 6, sampling_interval: 2}", "--set", "overrides.production=null"]
+    given = ["--structure", tmp_path / "rutile.vasp", *models, *target, *few, "--protocol", "fast", "--device", "cpu"]
+    control = started(called("relabel", *given, "--label-budget", 2, "--no-display"))
+    assert control.is_finished_ok
+    assert len(control.outputs.dataset.configurations) == 2
+    assert control.outputs.model.uuid != foundation.uuid
