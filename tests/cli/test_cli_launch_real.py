@@ -114,5 +114,5 @@ def test_relabel(target: list[Any], foundation: MaceModelData, python_code: orm.
     given = ["--structure", tmp_path / "rutile.vasp", *models, *target, *few, "--protocol", "fast", "--device", "cpu"]
     control = started(called("relabel", *given, "--label-budget", 2, "--no-display"))
     assert control.is_finished_ok
-    assert len(control.outputs.dataset.configurations) == 2
+    assert control.outputs.dataset.n_frames == 2
     assert control.outputs.model.uuid != foundation.uuid
