@@ -26,10 +26,6 @@ from aiida_slhmc.standin.potcar import write_potcar_family
 # under `verdi run`, __file__ is only the file's name
 FOUNDATION = Path(sys.argv[0]).resolve().parent / "foundation" / "foundation.safetensors"
 POTENTIAL_FAMILY = "standin-pbe"
-# where two cores do everything, molecular dynamics would take them from AiiDA, which then submits nothing else; on many
-# Linux machines the second line counts for a job, since it has a session of its own
-COME_SECOND = """renice -n 10 $$ > /dev/null
-echo 10 2> /dev/null > /proc/self/autogroup || true"""
 
 
 def localhost() -> orm.Computer:
@@ -56,7 +52,7 @@ def use_write_ahead_log() -> None:
             database.execute("PRAGMA journal_mode=WAL")
 
 
-def code(label: str, executable: Path, plugin: str, computer: orm.Computer, prepend: str = "") -> orm.InstalledCode:
+def code(label: str, executable: Path, plugin: str, computer: orm.Computer) -> orm.InstalledCode:
     """An installed code, found by its label or made."""
     try:
         return orm.load_code(f"{label}@{computer.label}")
@@ -65,7 +61,6 @@ def code(label: str, executable: Path, plugin: str, computer: orm.Computer, prep
             label=label, computer=computer, filepath_executable=str(executable), default_calc_job_plugin=plugin
         )
         made.with_mpi = False
-        made.prepend_text = prepend
         return made.store()
 
 
@@ -92,6 +87,6 @@ if __name__ == "__main__":
     use_write_ahead_log()
     here = localhost()
     environment = Path(sys.executable).parent
-    code("python", Path(sys.executable), "slhmc.mace_proposal", here, COME_SECOND)
+    code("python", Path(sys.executable), "slhmc.mace_proposal", here)
     code("vasp-standin", environment / "vasp-standin", "vasp.vasp", here)
     print(f"localhost, codes, potentials '{potential_family()}' and model {foundation().pk} are ready")
