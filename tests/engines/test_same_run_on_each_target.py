@@ -13,7 +13,7 @@ from quantum_espresso import needs_pw
 ENGINES = {"vasp": "vasp-standin", "quantum_espresso": "quantum_espresso", "ase": "tblite.ase.TBLite"}
 TARGETS = [
     "vasp",
-    pytest.param("ase", marks=pytest.mark.slow),
+    pytest.param("ase", marks=[pytest.mark.slow, pytest.mark.long]),
     pytest.param("quantum_espresso", marks=[needs_pw, pytest.mark.slow]),
 ]
 
@@ -72,6 +72,7 @@ def test_densities_start_the_next_labels_and_are_removed(run_on) -> None:
 
 @needs_pw
 @pytest.mark.slow
+@pytest.mark.long
 def test_npt_with_real_dft(run_on) -> None:
     """Fails where cells that move are not labelled, or the density of another cell cannot start them."""
     run = run_on("quantum_espresso", "npt", label_budget=4)
