@@ -27,6 +27,8 @@ PRIVATE = {
 SHORT = {"a home folder (/u/…)": r"(?<![A-Za-z0-9._/-])/u/[A-Za-z][A-Za-z0-9._-]{2,}"}
 SHORT_WORD = 6
 EMAIL = rb"[A-Za-z0-9._+-]{2,}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+# how checkpoints name their labels, `gfn1@tblite.ase.TBLite`: what ends in the name of a class is no address
+CLASS = re.compile(rb"\.(?=[A-Za-z0-9]*[a-z])[A-Z][A-Za-z0-9]*[A-Z][A-Za-z0-9]*$")
 # printable characters in a row among bytes: no chance in numbers
 READABLE = re.compile(rb"[\x20-\x7e]{16,}")
 # a character that JSON and Python write by its number; in JSON within JSON there are several backslashes
@@ -72,7 +74,7 @@ class Search:
         return list(dict.fromkeys(found))
 
     def _readable(self, text: bytes) -> list[str]:
-        addresses = {match.decode() for match in self._email.findall(text)}
+        addresses = {match.decode() for match in self._email.findall(text) if not CLASS.search(match)}
         found = sorted(f"'{address}'" for address in addresses if not address.endswith(REMOVED_DOMAIN))
         return self._short.found_in(text) + found
 

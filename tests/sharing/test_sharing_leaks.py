@@ -58,6 +58,7 @@ def packed(text: str) -> bytes:
         ("Warning: /home/jane/env/lib/python3.12/x.py:3", "a home folder"),
         ("/Users/jane", "a home folder"),
         ("mail to jane.doe@institute.org", "jane.doe@institute.org"),
+        ("mail to jane.doe@institute.org.The", "jane.doe@institute.org.The"),
         (" PROGRAM RAN ON                                   somewhere", "CP2K"),
         ("mpirun on node17.cluster", "node17.cluster"),
         ("cd /scratch/x/y && run", "/scratch/x"),
@@ -72,7 +73,15 @@ def test_leaks_are_found(text, found) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", [OUTCAR, "forces in eV/Å, a@b", "the node17.clusters", "user-1@removed.invalid", "/homework/x"]
+    "text",
+    [
+        OUTCAR,
+        "forces in eV/Å, a@b",
+        "the node17.clusters",
+        "user-1@removed.invalid",
+        "/homework/x",
+        "gfn1@tblite.ase.TBLite",
+    ],
 )
 def test_what_may_stay(text) -> None:
     """Fails where an OUTCAR, a part of a longer word or a removed address stops a data set."""
