@@ -34,8 +34,7 @@ N_ENDED = (
     "SELECT count(*) FROM db_dbnode WHERE node_type LIKE 'process.%' "
     "AND attributes->>'process_state' IN ('finished', 'excepted', 'killed')"
 )
-# what is asked of the graph, in a process of its own: run pk, state, decisions, label calculations by (cached, exit
-# status once it is sealed, place)
+# what is asked of the graph, in a process of its own: run pk, state, decisions, label calculations by (cached, place)
 QUESTION = """
 import json, sys
 from aiida import orm
@@ -46,13 +45,9 @@ def labels(run):
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": run}, tag="run")
     query.append(orm.WorkChainNode, with_incoming="run", filters=labelled("EpochWorkChain"), tag="e")
     query.append(orm.WorkChainNode, with_incoming="e", filters=labelled("VaspLabelWorkChain"), tag="l")
-    query.append(orm.CalcJobNode, with_incoming="l", tag="vasp", project="*")
+    query.append(orm.CalcJobNode, with_incoming="l", tag="vasp", project=["uuid", "extras", "attributes.exit_status"])
     query.append(orm.StructureData, with_outgoing="vasp", project="attributes")
-    return [
-        [n.uuid, "_aiida_cached_from" in n.base.extras.all, n.exit_status if n.is_sealed else None,
-         [a["epoch"], a["cycle"], a["walker"]]]
-        for n, a in query.all()
-    ]
+    return [[u, "_aiida_cached_from" in x, s, [a["epoch"], a["cycle"], a["walker"]]] for u, x, s, a in query.all()]
 def decisions(run):
     query = orm.QueryBuilder().append(orm.WorkChainNode, filters={"id": run}, tag="run")
     query.append(orm.WorkChainNode, with_incoming="run", tag="e")
@@ -188,7 +183,8 @@ def check_run(run: list, before: set[str], reference: list) -> None:
 
 def check_restart(profile: Profile, killed: list, reference: list) -> None:
     """The restart of a run takes over every stored label, computes only what is missing, and decides alike."""
-    stored = {tuple(place) for _, _, status, place in killed[3] if status == 0}
+    sealed = profile.labelled()
+    stored = {tuple(place) for uuid, _, _, place in killed[3] if uuid in sealed}
     assert 1 <= len(stored) < len(PLACES)
     assert profile.start("restart", str(killed[0])).wait() == 0
     restarted = profile.runs()[-1]
