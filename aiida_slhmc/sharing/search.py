@@ -26,7 +26,7 @@ PRIVATE = {
 # so short that they come up by chance in numbers stored as bytes; looked for in text, and in text among bytes
 SHORT = {"a home folder (/u/…)": r"(?<![A-Za-z0-9._/-])/u/[A-Za-z][A-Za-z0-9._-]{2,}"}
 SHORT_WORD = 6
-EMAIL = rb"[A-Za-z0-9._+-]{2,}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}"
+EMAIL = re.compile(rb"[A-Za-z0-9._+-]{2,}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 # how checkpoints name their labels, `gfn1@tblite.ase.TBLite`: what ends in the name of a class is no address
 CLASS = re.compile(rb"\.(?=[A-Za-z0-9]*[a-z])[A-Z][A-Za-z0-9]*[A-Z][A-Za-z0-9]*$")
 # printable characters in a row among bytes: no chance in numbers
@@ -48,7 +48,6 @@ class Search:
         long = fixed | {f"'{word}'": _whole(word) for word in self.words if len(word) >= SHORT_WORD}
         short = SHORT | {f"'{word}'": _whole(word) for word in self.words if len(word) < SHORT_WORD}
         self._long, self._short = _Patterns(long), _Patterns(short)
-        self._email = re.compile(EMAIL)
 
     def text(self, text: str) -> list[str]:
         """What is in *text*, in words; empty for nothing."""
@@ -74,7 +73,7 @@ class Search:
         return list(dict.fromkeys(found))
 
     def _readable(self, text: bytes) -> list[str]:
-        addresses = {match.decode() for match in self._email.findall(text) if not CLASS.search(match)}
+        addresses = {match.decode() for match in EMAIL.findall(text) if not CLASS.search(match)}
         found = sorted(f"'{address}'" for address in addresses if not address.endswith(REMOVED_DOMAIN))
         return self._short.found_in(text) + found
 
