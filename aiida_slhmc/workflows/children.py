@@ -18,7 +18,7 @@ __all__ = ("failure_reason", "find_child", "find_children", "launch_once", "run_
 def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.ProcessNode]:
     """Children of *parent* whose call-link label starts with *prefix*, by label.
 
-    Where a label was used twice (a step executed again after a crash), the last child counts.
+    Where a label was used twice (a step executed again after a crash, a child that was lost), the last child counts.
     """
     query = orm.QueryBuilder()
     query.append(orm.ProcessNode, filters={"id": parent.pk}, tag="parent")
@@ -42,10 +42,20 @@ def find_child(parent: orm.ProcessNode, label: str) -> orm.ProcessNode | None:
     return find_children(parent, label).get(label)
 
 
-def launch_once(parent: WorkChain, process: type[Process], label: str, inputs: dict[str, Any]) -> orm.ProcessNode:
-    """Submit *process* with this call-link label, or return the child that has been launched under it already."""
+def launch_once(
+    parent: WorkChain,
+    process: type[Process],
+    label: str,
+    inputs: dict[str, Any],
+    *,
+    lost: orm.ProcessNode | None = None,
+) -> orm.ProcessNode:
+    """Submit *process* with this call-link label, or return the child that has been launched under it already.
+
+    :param lost: a child under this label that AiiDA lost, and in whose place another one is launched.
+    """
     node = find_child(parent.node, label)
-    if node is not None:
+    if node is not None and not _is_same(node, lost):
         return node
     metadata = dict(inputs.get("metadata", {})) | {"call_link_label": label}
     return parent.submit(process, **(inputs | {"metadata": metadata}))

@@ -48,7 +48,7 @@ class EpochWorkChain(WorkChain):
         define_inputs(spec)
         spec.outline(
             cls.setup,
-            while_(cls.has_cycles_left)(cls.propose, cls.label, cls.decide),
+            while_(cls.has_cycles_left)(cls.propose, cls.propose_lost, cls.label, cls.label_lost, cls.decide),
             cls.finish,
         )
         define_outputs(spec)
@@ -69,22 +69,13 @@ class EpochWorkChain(WorkChain):
 
     def propose(self) -> None:
         """Propose for all walkers in one job."""
-        inputs: dict[str, Any] = {
-            "code": self.inputs.proposal.code,
-            "model": self.inputs.model,
-            "parameters": self.inputs.parameters,
-            "trajectory": self.inputs.trajectory,
-            "epoch": self.inputs.epoch,
-            "cycle": orm.Int(self.ctx.cycle),
-            "states": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)},
-        }
-        if self.inputs.get("committee"):
-            inputs["committee"] = dict(self.inputs.committee)
-        if "reference_structure" in self.inputs:
-            inputs["reference_structure"] = self.inputs.reference_structure
-        if "options" in self.inputs.proposal:
-            inputs["metadata"] = {"options": self.inputs.proposal.options.get_dict()}
-        self.to_context(proposal=launch_once(self, MaceProposalCalculation, self._name("propose"), inputs))
+        self._launch_proposal()
+
+    def propose_lost(self) -> None:
+        """Propose once more, alike, where AiiDA lost the job: an exception says nothing about the proposals."""
+        if self.ctx.proposal.is_excepted:
+            self._report_lost(self.ctx.proposal)
+            self._launch_proposal(self.ctx.proposal)
 
     def label(self) -> ExitCode | None:
         """Label all end points in parallel, those of diverged trajectories left out."""
@@ -94,15 +85,19 @@ class EpochWorkChain(WorkChain):
             return self.exit_codes.ERROR_PROPOSAL_FAILED.format(
                 cycle=self.ctx.cycle, reason=failure_reason(proposal), pk=proposal.pk
             )
-        process = load_target(self.inputs.target.engine.value).get_work_chain()
-        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
         for name, message in proposal.outputs.proposals.base.attributes.get("divergences").items():
             self.report(f"cycle {self.ctx.cycle}, {name}: diverged, counted as a rejection: {message}")
         for k, structure in self._end_points():
-            start = start_from(process, self.ctx.restart_folders[k])
-            child = launch_once(self, process, self._name("label", k), inputs | start | {"structure": structure})
-            self.to_context(**{f"label_{k}": child})
+            self._launch_label(k, structure)
         return None
+
+    def label_lost(self) -> None:
+        """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
+        for k, structure in self._end_points():
+            child = self.ctx[f"label_{k}"]
+            if child.is_excepted:
+                self._report_lost(child)
+                self._launch_label(k, structure, child)
 
     def decide(self) -> ExitCode | None:
         """Accept or reject; an end point without a label is recorded as such and rejected."""
@@ -138,6 +133,35 @@ class EpochWorkChain(WorkChain):
         # all or nothing: a restart takes an epoch that has a chain for one that has the rest, too
         for name, node in outputs.items():
             self.out(name, node)
+
+    def _launch_proposal(self, lost: orm.ProcessNode | None = None) -> None:
+        inputs: dict[str, Any] = {
+            "code": self.inputs.proposal.code,
+            "model": self.inputs.model,
+            "parameters": self.inputs.parameters,
+            "trajectory": self.inputs.trajectory,
+            "epoch": self.inputs.epoch,
+            "cycle": orm.Int(self.ctx.cycle),
+            "states": {f"walker_{k}": orm.load_node(uuid) for k, uuid in enumerate(self.ctx.states)},
+        }
+        if self.inputs.get("committee"):
+            inputs["committee"] = dict(self.inputs.committee)
+        if "reference_structure" in self.inputs:
+            inputs["reference_structure"] = self.inputs.reference_structure
+        if "options" in self.inputs.proposal:
+            inputs["metadata"] = {"options": self.inputs.proposal.options.get_dict()}
+        name = self._name("propose")
+        self.to_context(proposal=launch_once(self, MaceProposalCalculation, name, inputs, lost=lost))
+
+    def _launch_label(self, k: int, structure: orm.StructureData, lost: orm.ProcessNode | None = None) -> None:
+        process = load_target(self.inputs.target.engine.value).get_work_chain()
+        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
+        inputs |= start_from(process, self.ctx.restart_folders[k]) | {"structure": structure}
+        child = launch_once(self, process, self._name("label", k), inputs, lost=lost)
+        self.to_context(**{f"label_{k}": child})
+
+    def _report_lost(self, child: orm.ProcessNode) -> None:
+        self.report(f"cycle {self.ctx.cycle}: {failure_reason(child)}; launching it once more")
 
     def _move(self, accepted: list[int], labels: dict[int, ConfigurationData]) -> None:
         """Let the *accepted* walkers stand at their end points, and remove the folders that nothing starts from."""

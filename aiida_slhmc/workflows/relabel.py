@@ -41,7 +41,7 @@ class RelabelWorkChain(WorkChain):
             cls.setup,
             if_(cls.has_to_make_pool)(cls.make_pool, cls.inspect_pool),
             cls.select,
-            while_(cls.has_frames_left)(cls.label, cls.inspect_labels),
+            while_(cls.has_frames_left)(cls.label, cls.label_lost, cls.inspect_labels),
             cls.collect,
             cls.fine_tune,
             cls.inspect_fine_tune,
@@ -94,11 +94,16 @@ class RelabelWorkChain(WorkChain):
 
     def label(self) -> None:
         """Label the next frames in parallel."""
-        process = load_target(self.inputs.target.engine.value).get_work_chain()
-        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
         for k, (name, structure) in enumerate(self._batch().items()):
-            child = launch_once(self, process, f"label_{name}", inputs | {"structure": structure})
-            self.to_context(**{f"label_{k}": child})
+            self._launch_label(k, name, structure)
+
+    def label_lost(self) -> None:
+        """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
+        for k, (name, structure) in enumerate(self._batch().items()):
+            child = self.ctx[f"label_{k}"]
+            if child.is_excepted:
+                self.report(f"{name}: {failure_reason(child)}; launching it once more")
+                self._launch_label(k, name, structure, child)
 
     def inspect_labels(self) -> ExitCode | None:
         """Record which of them have no label, and why; what is to be trained on beside them has to fit the others."""
@@ -187,6 +192,15 @@ class RelabelWorkChain(WorkChain):
             return None
         names, reason = ", ".join(failed), next(iter(failed.values()))
         return self.exit_codes.ERROR_PRODUCTION_FAILED.format(names=names, reason=reason)
+
+    def _launch_label(
+        self, k: int, name: str, structure: orm.StructureData, lost: orm.ProcessNode | None = None
+    ) -> None:
+        process = load_target(self.inputs.target.engine.value).get_work_chain()
+        inputs = {key: value for key, value in self.inputs.target.items() if key != "engine"}
+        inputs["structure"] = structure
+        child = launch_once(self, process, f"label_{name}", inputs, lost=lost)
+        self.to_context(**{f"label_{k}": child})
 
     def _batch(self) -> dict[str, orm.StructureData]:
         """The frames that are labelled now, by name."""

@@ -71,11 +71,13 @@ class WorkerWorkChain(BaseRestartWorkChain):
         return ToContext(children=append_(node))
 
     def inspect_process(self) -> ExitCode | None:
-        """As the base class; but the reason is said where a calculation excepted or was killed."""
+        """As the base class; but one that excepted is an accident, and the reason is said where there is no other."""
         node = self.ctx.children[self.ctx.iteration - 1]
-        if node.is_excepted or node.is_killed:
-            return self._end(self.exit_codes.ERROR_CALCULATION_FAILED.format(reason=failure_reason(node))).exit_code
-        return super().inspect_process()
+        if not (node.is_excepted or node.is_killed):
+            return super().inspect_process()
+        if node.is_excepted and self._repeat(node):
+            return None
+        return self._end(self.exit_codes.ERROR_CALCULATION_FAILED.format(reason=failure_reason(node))).exit_code
 
     @process_handler(priority=70, exit_codes=[CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME])
     def handle_killed_by_scheduler(self, node: orm.CalcJobNode) -> ProcessHandlerReport:
@@ -84,12 +86,8 @@ class WorkerWorkChain(BaseRestartWorkChain):
 
     @process_handler(priority=60, exit_codes=[CODES.ERROR_OUTPUT_INCOMPLETE, CODES.ERROR_SCHEDULER_NODE_FAILURE])
     def handle_accident(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Repeat once what is no fault of the job's: a node that broke down, a file that did not arrive."""
-        if self.ctx.repeated or self._is_last():
-            return None
-        self.ctx.repeated = True
-        self.report(f"{failure_reason(node)}; repeating it once")
-        return ProcessHandlerReport(True)
+        """Repeat once what is no fault of the job's: a node or a broker that broke down, a file that did not arrive."""
+        return ProcessHandlerReport(True) if self._repeat(node) else None
 
     @process_handler(priority=0)
     def handle_other_failures(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
@@ -97,6 +95,14 @@ class WorkerWorkChain(BaseRestartWorkChain):
         if node.is_finished_ok:
             return None
         return self._end(self.exit_codes.ERROR_CALCULATION_FAILED.format(reason=failure_reason(node)))
+
+    def _repeat(self, node: orm.CalcJobNode) -> bool:
+        """Whether *node* is repeated, which happens once."""
+        if self.ctx.repeated or self._is_last():
+            return False
+        self.ctx.repeated = True
+        self.report(f"{failure_reason(node)}; repeating it once")
+        return True
 
     def _is_last(self) -> bool:
         return bool(self.ctx.iteration >= self.inputs.max_iterations.value)

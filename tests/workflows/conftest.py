@@ -14,8 +14,9 @@ from aiida import orm
 from aiida.engine import ProcessBuilder, run_get_node
 from aiida.manage.caching import enable_caching
 from fixtures import rutile_atoms
-from run_examples import SETTINGS, CrashError, called, crash_at, failing, last_run
+from run_examples import MD_OPTIONS, SETTINGS, CrashError, called, crash_at, failing, last_run
 
+from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.force_constants import ForceConstantsData
 from aiida_slhmc.workflows import epoch, slhmc
 from aiida_slhmc.workflows.epoch import EpochWorkChain
@@ -125,3 +126,28 @@ def springs(aiida_profile) -> Callable[..., ForceConstantsData]:
         ).store()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def md_inputs(python_code, foundation, structure) -> dict[str, Any]:
+    """Of a run of ten steps."""
+    return {
+        "code": python_code,
+        "model": foundation,
+        "structure": structure,
+        "parameters": orm.Dict(MD_OPTIONS).store(),
+        "role": orm.Str("adapted_md").store(),
+    }
+
+
+@pytest.fixture(scope="session")
+def fine_tune_inputs(python_code, foundation, labelled) -> dict[str, Any]:
+    """Of a small training."""
+    block = DatasetData(configurations=[labelled(seed) for seed in range(60, 64)]).store()
+    parameters = {"max_epochs": 3, "batch_size": 2, "device": "cpu"}
+    return {
+        "code": python_code,
+        "model": foundation,
+        "datasets": {"block_0000": block},
+        "parameters": orm.Dict(parameters).store(),
+    }

@@ -23,6 +23,8 @@ SETTINGS = {
     "fine_tune": {"max_epochs": 2, "device": "cpu"},
     "adaptation": {"n_steps_min": 3, "n_steps_max": 20},
 }
+# of ten steps of molecular dynamics
+MD_OPTIONS = {"n_steps": 10, "sampling_interval": 2, "temperature": 300.0, "seed": 5, "device": "cpu"}
 
 
 class CrashError(Exception):
@@ -61,6 +63,19 @@ def crash_at(patch: pytest.MonkeyPatch, module: ModuleType, name: str, label: st
         return launch(parent, process, child, inputs, **options)
 
     patch.setattr(module, name, crashing)
+
+
+def lose_first_call(patch: pytest.MonkeyPatch, process: type, name: str) -> None:
+    """Let the first call of *process*'s method *name* raise, as where AiiDA's broker is away."""
+    method, calls = getattr(process, name), []
+
+    def losing(instance: Any, *arguments: Any, **options: Any) -> Any:
+        calls.append(instance)
+        if len(calls) == 1:
+            raise TimeoutError("the broker does not answer")
+        return method(instance, *arguments, **options)
+
+    patch.setattr(process, name, losing)
 
 
 def training_that_ended(

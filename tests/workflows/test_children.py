@@ -49,6 +49,8 @@ class Parent(WorkChain):
         spec.outline(
             cls.launch,
             cls.launch,
+            cls.replace,
+            cls.replace,
             cls.calculate,
             cls.calculate,
             cls.raise_inside,
@@ -62,6 +64,11 @@ class Parent(WorkChain):
         self.ctx.setdefault("pks", pks)
         assert self.ctx.pks == pks
         self.to_context(**{label: orm.load_node(pk) for label, pk in zip(("one", "ten"), pks, strict=True)})
+
+    def replace(self) -> None:
+        """Another child in the place of one that counts for lost, and no third one."""
+        lost = orm.load_node(self.ctx.pks[0])
+        self.to_context(one=launch_once(self, Child, "child_1", {}, lost=lost))
 
     def calculate(self) -> None:
         """One function that finishes well and one that does not."""
@@ -89,7 +96,7 @@ def test_steps_executed_twice_make_one_child() -> None:
     _, node = run_get_node(Parent)
     assert node.is_finished_ok, node.exit_message
     labels = sorted(link.link_label for link in node.base.links.get_outgoing() if link.node in node.called)
-    assert labels == ["child_1", "child_10", "double", "explode", "explode", "refuse", "twice", "twice"]
+    assert labels == ["child_1", "child_1", "child_10", "double", "explode", "explode", "refuse", "twice", "twice"]
     assert set(find_children(node, "child_")) == {"child_1", "child_10"}
     assert find_child(node, "child_1").pk != find_child(node, "child_10").pk
     assert find_child(node, "child_2") is None

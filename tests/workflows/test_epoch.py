@@ -11,10 +11,12 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from committee import member, without_titanium
-from run_examples import PROPOSALS, called, computed
+from run_examples import PROPOSALS, called, computed, lose_first_call
 
+from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation
 from aiida_slhmc.report.run_state import _read_epoch
 from aiida_slhmc.standin.misbehave import draw
+from aiida_slhmc.targets.vasp_work_chain import VaspLabelWorkChain
 from aiida_slhmc.workflows import epoch
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 
@@ -163,6 +165,43 @@ def test_failed_proposal(epoch_builder, first_epoch, computer) -> None:
     assert "chain" not in node.outputs
 
 
+@pytest.mark.parametrize(
+    ("process", "method", "cached"),
+    [
+        (MaceProposalCalculation, "prepare_for_submission", "aiida.calculations:vasp.vasp"),
+        (VaspLabelWorkChain, "make_label", None),
+    ],
+    ids=["proposal", "label"],
+)
+def test_what_aiida_lost_is_launched_again(
+    epoch_builder, first_epoch, monkeypatch, process: type, method: str, cached: str | None
+) -> None:
+    """A proposal or a label excepts. Fails where that ends the epoch, counts as a rejection, or changes the chain."""
+    lose_first_call(monkeypatch, process, method)
+    with enable_caching(identifier=cached):
+        _, node = run_get_node(epoch_builder(n_cycles=orm.Int(1)))
+    assert node.is_finished_ok, node.exit_message
+    lost = [child for child in node.called if child.is_excepted]
+    assert [child.process_label for child in lost] == [process.__name__]
+    (decision,) = decisions(node)
+    assert decision.outputs.result.get_dict() == decisions(first_epoch)[0].outputs.result.get_dict()
+    assert node.outputs.summary["failed_labels"] == 0
+
+
+def test_what_is_lost_twice_is_a_failed_label(epoch_builder, first_epoch, monkeypatch) -> None:
+    """Fails where an error that comes back is tried for ever, or its reason is not on record."""
+
+    def make_label(*_):
+        raise ValueError("not a number")
+
+    monkeypatch.setattr(VaspLabelWorkChain, "make_label", make_label)
+    with enable_caching():
+        _, node = run_get_node(epoch_builder(n_cycles=orm.Int(1), max_failed_labels=orm.Int(2)))
+    assert node.exit_status == CODES.ERROR_TOO_MANY_FAILED_LABELS.status
+    assert "excepted: ValueError: not a number" in node.exit_message
+    assert len(called(node, "VaspLabelWorkChain")) == 4
+
+
 def check_first_cycle_is_kept(node: orm.WorkChainNode, whole: orm.WorkChainNode) -> None:
     """Outputs are those of the first of two cycles, as in the *whole* epoch."""
     assert {"dataset", "chain", "summary"} <= set(node.outputs)
@@ -180,8 +219,9 @@ def test_failed_proposal_keeps_what_was_decided(epoch_builder, first_epoch, comp
     code = orm.InstalledCode(label="false-later", computer=computer, filepath_executable="false").store()
     launch = epoch.launch_once
 
-    def failing_later(parent, process, label, inputs):
-        return launch(parent, process, label, inputs | ({"code": code} if label == "propose_00001" else {}))
+    def failing_later(parent, process, label, inputs, **options):
+        given = inputs | ({"code": code} if label == "propose_00001" else {})
+        return launch(parent, process, label, given, **options)
 
     monkeypatch.setattr(epoch, "launch_once", failing_later)
     with enable_caching():

@@ -16,7 +16,6 @@ from aiida.manage import get_manager
 from fixtures import FOUNDATION_FILE
 
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
-from aiida_slhmc.data.dataset import DatasetData
 from aiida_slhmc.data.mace_model import MaceModelData
 from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 
@@ -24,25 +23,12 @@ CODES = MaceFineTuneCalculation.exit_codes
 OWN_CODES = FineTuneWorkChain.exit_codes
 
 
-@pytest.fixture(scope="module")
-def inputs(python_code, foundation, labelled) -> dict[str, Any]:
-    """Of a small training."""
-    block = DatasetData(configurations=[labelled(seed) for seed in range(60, 64)]).store()
-    parameters = {"max_epochs": 3, "batch_size": 2, "device": "cpu"}
-    return {
-        "code": python_code,
-        "model": foundation,
-        "datasets": {"block_0000": block},
-        "parameters": orm.Dict(parameters).store(),
-    }
-
-
 @pytest.fixture
-def chain_of(inputs) -> Callable[..., FineTuneWorkChain]:
+def chain_of(fine_tune_inputs) -> Callable[..., FineTuneWorkChain]:
     """Function: a work chain with these inputs replaced, set up and about to start its first job."""
 
     def make(**changes: Any) -> FineTuneWorkChain:
-        process = instantiate_process(get_manager().get_runner(), FineTuneWorkChain, **inputs | changes)
+        process = instantiate_process(get_manager().get_runner(), FineTuneWorkChain, **fine_tune_inputs | changes)
         process.setup()
         process.ctx.children = []
         return process
@@ -92,7 +78,7 @@ def test_end_of_a_good_training(chain_of, computer) -> None:
 
 
 @pytest.mark.parametrize("name", ["ERROR_OUT_OF_MEMORY", "ERROR_SCHEDULER_OUT_OF_MEMORY"])
-def test_out_of_memory_halves_the_batch(chain_of, computer, inputs, name: str) -> None:
+def test_out_of_memory_halves_the_batch(chain_of, computer, fine_tune_inputs, name: str) -> None:
     """Fails where the same training runs out of memory again, or the new options have no provenance."""
     process = chain_of(training_state=orm.SinglefileData(io.BytesIO(b"state"), filename="state").store())
     assert "training_state" in process.ctx.inputs
@@ -100,7 +86,7 @@ def test_out_of_memory_halves_the_batch(chain_of, computer, inputs, name: str) -
     assert code.status == 0
     assert process.should_run_process()
     made = process.ctx.inputs.parameters
-    assert made.get_dict() == inputs["parameters"].get_dict() | {"batch_size": 1}
+    assert made.get_dict() == fine_tune_inputs["parameters"].get_dict() | {"batch_size": 1}
     assert made.creator.process_label == "smaller_batch"
     assert "training_state" not in process.ctx.inputs, "it belongs to the former batches"
 
@@ -122,17 +108,17 @@ def test_out_of_memory_in_the_last_iteration(chain_of, computer) -> None:
     assert "batch of 2" in code.message
 
 
-def test_walltime_goes_on_from_the_state(chain_of, computer, inputs) -> None:
+def test_walltime_goes_on_from_the_state(chain_of, computer, fine_tune_inputs) -> None:
     """Fails where epochs that were paid for are trained again, or other labels or options come in."""
     process = chain_of()
     node = ended(computer, CODES.ERROR_WALLTIME.format(reason="after 3 epochs"), *RESULTS, "training_state")
     assert after(process, node).status == 0
     assert process.should_run_process()
     assert process.ctx.inputs.training_state.uuid == node.outputs.training_state.uuid
-    assert process.ctx.inputs.model.uuid == inputs["model"].uuid, "the state holds the weights"
-    assert process.ctx.inputs.parameters.uuid == inputs["parameters"].uuid
+    assert process.ctx.inputs.model.uuid == fine_tune_inputs["model"].uuid, "the state holds the weights"
+    assert process.ctx.inputs.parameters.uuid == fine_tune_inputs["parameters"].uuid
     assert {name: node.uuid for name, node in process.ctx.inputs.datasets.items()} == {
-        name: node.uuid for name, node in inputs["datasets"].items()
+        name: node.uuid for name, node in fine_tune_inputs["datasets"].items()
     }
 
 
@@ -180,65 +166,9 @@ def test_judgement_is_handed_on(chain_of, computer, name: str) -> None:
     assert set(process.outputs) == set(RESULTS)
 
 
-@pytest.mark.parametrize("iterations", [5, 1])
-def test_killed_by_the_scheduler(chain_of, computer, iterations: int) -> None:
-    """Fails where the last of the iterations is blamed for it."""
-    process = chain_of(max_iterations=orm.Int(iterations))
-    code = after(process, ended(computer, CODES.ERROR_SCHEDULER_OUT_OF_WALLTIME))
-    assert code.status == OWN_CODES.ERROR_WALLTIME_TOO_SHORT.status
-    assert "Raise max_wallclock_seconds" in code.message
-
-
-@pytest.mark.parametrize("name", ["ERROR_SCHEDULER_NODE_FAILURE", "ERROR_OUTPUT_INCOMPLETE"])
-def test_accident_is_repeated_once(chain_of, computer, name: str) -> None:
-    """Fails where a broken node costs a run, or a broken disk repeats for ever."""
-    process = chain_of()
-    assert after(process, ended(computer, CODES[name].format(reason="half a file"))).status == 0
-    assert process.should_run_process()
-    code = after(process, ended(computer, CODES[name].format(reason="half a file")))
-    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
-    assert f"exit code {CODES[name].status}" in code.message
-
-
-def test_other_failures_are_not_repeated(chain_of, computer) -> None:
-    """Fails where a wrong interpreter costs another wait in the queue, or the reason is lost."""
-    process = chain_of()
-    code = after(process, ended(computer, CODES.ERROR_NO_RESULT.format(reason="No module named mace")))
-    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
-    assert "exit code 300" in code.message
-    assert "No module named mace" in code.message
-
-
-@pytest.mark.parametrize(
-    ("state", "word"), [(ProcessState.EXCEPTED, "excepted: no space left"), (ProcessState.KILLED, "was killed")]
-)
-def test_job_without_an_exit_code(chain_of, computer, state: ProcessState, word: str) -> None:
-    process = chain_of()
-    node = ended(computer, ExitCode(0))
-    node.set_process_state(state)
-    node.set_exception("no space left")
-    code = after(process, node)
-    assert code.status == OWN_CODES.ERROR_CALCULATION_FAILED.status
-    assert word in code.message
-
-
-def test_job_that_runs_already_is_not_launched_again(chain_of, computer) -> None:
-    """Fails where a crash between launching a job and saving the work chain's state trains twice."""
-    process = chain_of()
-    node = orm.CalcJobNode(computer=computer, process_type="aiida.calculations:slhmc.mace_fine_tune")
-    node.set_option("resources", {"num_machines": 1, "tot_num_mpiprocs": 1})
-    node.base.links.add_incoming(process.node, link_type=LinkType.CALL_CALC, link_label="iteration_01")
-    node.store()
-    process.run_process()
-    assert process.ctx.iteration == 1
-    assert [child.uuid for child in process.node.called] == [node.uuid]
-
-
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"max_iterations": lambda: orm.Int(0)}, "must be at least 1"),
-        ({"options": lambda: orm.Dict({"max_wallclock_second": 5})}, "options: .*max_wallclock_second"),
         ({"parameters": lambda: orm.Dict({"learning_rat": 1})}, "did you mean 'learning_rate'"),
         ({"parameters": lambda: orm.Dict({"hessian": {"weight": 1}})}, "nothing in `force_constants`"),
         ({"datasets": dict}, "at least one block"),
@@ -252,13 +182,13 @@ def test_wrong_inputs_are_refused(chain_of, changes: dict[str, Callable[[], Any]
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_training_in_pieces(inputs) -> None:
+def test_training_in_pieces(fine_tune_inputs) -> None:
     """Fails where the second job begins anew, or the labels' provenance of the model is lost between the jobs."""
     # it never ends by itself, so each job uses up its wall time
     endless = {"max_epochs": 100000, "patience": 100000, "batch_size": 2, "device": "cpu"}
     changes = {"parameters": orm.Dict(endless), "max_iterations": orm.Int(2)}
     changes["options"] = orm.Dict({"max_wallclock_seconds": 40})
-    _, node = run_get_node(FineTuneWorkChain, **inputs | changes)
+    _, node = run_get_node(FineTuneWorkChain, **fine_tune_inputs | changes)
     assert node.exit_status == CODES.ERROR_WALLTIME.status
     first, second = sorted(node.called, key=lambda child: child.pk)
     assert second.inputs.training_state.uuid == first.outputs.training_state.uuid
@@ -267,6 +197,6 @@ def test_training_in_pieces(inputs) -> None:
     np.testing.assert_array_equal(after[: len(before)], before)
     assert node.outputs.model.creator.uuid == second.uuid
     assert {block.uuid for block in second.inputs.datasets.values()} == {
-        block.uuid for block in inputs["datasets"].values()
+        block.uuid for block in fine_tune_inputs["datasets"].values()
     }
     assert node.outputs.training_state.uuid == second.outputs.training_state.uuid

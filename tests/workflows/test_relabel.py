@@ -15,11 +15,12 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 from fixtures import label_of, rutile_atoms
-from run_examples import called, computed, failing, training_that_ended
+from run_examples import called, computed, failing, lose_first_call, training_that_ended
 
 from aiida_slhmc.calculations.selection import frame_number
 from aiida_slhmc.standin.misbehave import draw
 from aiida_slhmc.targets.site_order import grouped
+from aiida_slhmc.targets.vasp_work_chain import VaspLabelWorkChain
 from aiida_slhmc.workflows.relabel import RelabelWorkChain
 
 CALLS = (LinkType.CALL_CALC, LinkType.CALL_WORK)
@@ -165,6 +166,18 @@ def test_labels_are_computed_a_few_at_a_time(relabelled) -> None:
     for former, later in pairwise(batches):
         ends = [call.mtime for child in former for call in child.called]
         assert max(ends) < min(child.ctime for child in later)
+
+
+def test_label_that_aiida_lost_is_launched_again(relabel_builder, guilty, relabelled, monkeypatch) -> None:
+    """Fails where a broker that was away leaves a frame without its label."""
+    lose_first_call(monkeypatch, VaspLabelWorkChain, "make_label")
+    with enable_caching():
+        _, node = run_get_node(relabel_builder("no_xml", guilty[1]))
+    assert node.is_finished_ok, node.exit_message
+    assert len([child for child in node.called if child.is_excepted]) == 1
+    frames = [[row["frame"] for row in run.outputs.failed["failures"]] for run in (node, relabelled)]
+    assert frames[0] == frames[1] == [guilty[0]]
+    assert node.outputs.dataset.n_frames == N_FRAMES - 1
 
 
 def test_folders_are_removed(relabelled) -> None:
