@@ -36,10 +36,10 @@ def analyse_structure(
     :param cell_block_length: frames in a block for the errors of the cell, which forgets slowly; None: chosen from its
         autocorrelation time.
     :returns: metrics ``nearest_neighbour`` (mean over the centres of the distance to the nearest neighbour, Å),
-        ``coordination``, ``split_shell`` (``short``, ``long``, ``mean``; Å), ``peaks`` by pair (Å) and ``cell``
-        (``a``, ``b``, ``c`` of the unit cell in Å, angles in degrees, ``volume`` per formula unit in Å³,
-        ``a_propagated``, …, ``volume_propagated`` with errors propagated from the fluctuations of the cell's diagonal,
-        as in the paper, None where the cell is not nearly diagonal);
+        ``coordination``, ``split_shell`` (``short``, ``long``, ``mean``; Å), ``peaks`` by pair (Å) and, where the
+        cell is not a fixed one, ``cell`` (``a``, ``b``, ``c`` of the unit cell in Å, angles in degrees, ``volume`` per
+        formula unit in Å³, ``a_propagated``, …, ``volume_propagated`` with errors propagated from the fluctuations of
+        the cell's diagonal, as in the paper, None where the cell is not nearly diagonal);
         and curves ``nearest_distance``, ``nearest_density``, ``rdf_distance`` and ``rdf_A_B`` of each pair.
     :raises ValueError: if a species is not there.
     """
@@ -50,8 +50,9 @@ def analyse_structure(
         "n_atoms": len(frames.symbols),
         "nearest_neighbour": {"pair": [centre, neighbour], "mean": _estimate(nearest.mean(axis=1), parameters)},
         "peaks": _peaks(frames, parameters),
-        "cell": _cell(frames, parameters, cell_block_length),
     }
+    if np.ptp(frames.cells, axis=0).any():
+        metrics["cell"] = _cell(frames, parameters, cell_block_length)
     if parameters.coordination_cutoff is not None:
         counts = coordination_numbers(frames, centre, neighbour, parameters.coordination_cutoff)
         about = {"pair": [centre, neighbour], "cutoff": parameters.coordination_cutoff}

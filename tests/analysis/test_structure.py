@@ -86,6 +86,13 @@ def test_a_skewed_cell_has_no_propagated_error():
     assert metrics["cell"]["volume"][1] > 0
 
 
+def test_a_fixed_cell_is_no_result():
+    """Fails where an input comes back as a measured value, divided by the replication of another supercell."""
+    frames = frames_of(10)
+    fixed = np.broadcast_to(frames.cells[0], frames.cells.shape)
+    assert "cell" not in analyse_structure(Frames(frames.symbols, frames.positions, fixed), PARAMETERS)[0]
+
+
 def test_the_same_ensemble_is_at_the_floor_and_another_is_not():
     first, second = frames_of(200, seed=1), frames_of(200, seed=2)
     same = compare_nearest(first, second, PARAMETERS)
