@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import click
 from aiida.common.exceptions import AiidaException
 
-__all__ = ("load_database", "user_errors", "with_database")
+__all__ = ("USER_ERRORS", "load_database", "user_errors", "with_database")
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from aiida_slhmc.cli.completion import runs
-from aiida_slhmc.cli.errors import load_database, user_errors
+from aiida_slhmc.cli.errors import USER_ERRORS, load_database, user_errors
 from aiida_slhmc.cli.examples import examples
 from aiida_slhmc.cli.launch_settings import (
     EpochSettings,
@@ -168,7 +168,7 @@ def _launch(name: str, kind: type[Settings], given: Values) -> None:
 def _located(values: Values, folder: Path) -> Values:
     """The *values* with the paths of files in *folder* in full; what is no file there may be a node."""
     paths = {name: folder / values[name] for name in FILES if isinstance(values.get(name), str)}
-    return values | {name: str(path.absolute()) for name, path in paths.items() if path.is_file()}
+    return values | {name: str(path.resolve()) for name, path in paths.items() if path.is_file()}
 
 
 def _is_complete(kind: type[Settings], values: Values) -> bool:
@@ -180,6 +180,24 @@ def _dump(settings: Settings) -> None:
     from aiida_slhmc.cli.launch_inputs import written_out
 
     click.echo(commented_yaml(type(settings), written_out(settings)), nl=False)
+    problem = _problem(settings)
+    if problem:
+        click.echo(f"Warning: as it stands a launch refuses this file: {problem}", err=True)
+
+
+def _problem(settings: Settings) -> str | None:
+    """Why a launch with these settings is refused, as far as a builder can tell; None where there is no profile."""
+    from aiida_slhmc.cli.launch_inputs import get_builder
+
+    try:
+        load_database()
+    except USER_ERRORS:
+        return None
+    try:
+        get_builder(settings)
+    except USER_ERRORS as error:
+        return str(error)
+    return None
 
 
 def _start(name: str, settings: Settings, given: Values) -> None:

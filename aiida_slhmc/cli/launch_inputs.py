@@ -67,7 +67,7 @@ def written_out(settings: Settings) -> Values:
     values = settings.model_dump(exclude_unset=True)
     for name in ("structure", "reference_structure"):
         if isinstance(values.get(name), str) and Path(values[name]).is_file():
-            values[name] = str(Path(values[name]).absolute())
+            values[name] = str(Path(values[name]).resolve())
     if isinstance(settings, SlhmcSettings | RelabelSettings):
         values["overrides"] = _whole_protocol(settings)
         options = settings.target_options.model_dump(exclude_unset=True)

@@ -67,7 +67,7 @@ def import_model(
         raise click.UsageError("--elements and --head choose from a .model file; a checkpoint is taken as it is")
     if not is_checkpoint and not trust:
         click.echo(f"{source} is a pickle. Loading it runs whatever code is in it, with your rights.")
-        click.confirm("Do you trust where it comes from?", abort=True)
+        click.confirm("Do you trust where it comes from? (--trust says so beforehand)", abort=True)
     if is_checkpoint:
         click.echo(store_checkpoint(Path(source), label, Path(source).stem))
     else:

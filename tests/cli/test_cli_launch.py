@@ -51,7 +51,7 @@ def written(*arguments: Any) -> dict[str, Any]:
     """What `--dump` writes."""
     result = called(*arguments, "--dump")
     assert result.exit_code == 0, result.output
-    return yaml.safe_load(result.output)
+    return yaml.safe_load(result.stdout)
 
 
 def plain(inputs: Any) -> Any:
@@ -114,11 +114,11 @@ def test_what_is_dumped_gives_the_same_inputs(
     options: list[str], tmp_path: Path, name: str, kind: type[Settings], more: list[str]
 ) -> None:
     """Fails where the file that `--dump` writes is refused, or leads to other inputs than the options."""
-    text = called(name, *options, *more, "--dump").output
+    text = called(name, *options, *more, "--dump").stdout
     file = tmp_path / "elsewhere" / "run.yaml"
     file.parent.mkdir()
     file.write_text(text)
-    assert called(name, "--config", file, "--dump").output == text
+    assert called(name, "--config", file, "--dump").stdout == text
     values = yaml.safe_load(text)
     given = {"structure": values["structure"], "model": values["model"], "functional": "pbe"}
     given |= {"python_code": values["python_code"]}
@@ -169,6 +169,24 @@ def test_file_options_and_set_in_this_order(options: list[str], tmp_path: Path) 
     assert values["overrides"]["kernel"]["seed"] == 3
     assert values["overrides"]["n_cycles"] == 5
     assert values["structure"] == str(tmp_path / "other.vasp")
+
+
+def test_dump_says_what_a_launch_would_refuse(foundation, python_code) -> None:
+    """Fails where a mistake in the options is only seen when the file is launched, or spoils the file."""
+    code = f"{python_code.label}@{python_code.computer.label}"
+    given = {"--model": foundation.uuid, "--python-code": code, "--code": code, "--temperature": 300}
+    options = [word for pair in given.items() for word in pair]
+    poscar = Path(__file__).parents[2] / "examples" / "rutile.vasp"
+    for wrong, message in (
+        (["--structure", "POSCARX", "--target", "ase", "--functional", "gfn1"], "there is no file of this name"),
+        (["--structure", poscar, "--target", "ase", "--functional", "pbe"], "the functional must be one of gfn1, gfn2"),
+    ):
+        result = called("slhmc", *options, *wrong, "--dump")
+        assert result.exit_code == 0, result.output
+        assert message in result.stderr
+        assert yaml.safe_load(result.stdout)["functional"] == wrong[-1]
+    right = called("slhmc", *options, "--structure", poscar, "--target", "ase", "--functional", "gfn1", "--dump")
+    assert "Warning" not in right.stderr
 
 
 def test_dump_without_anything_is_a_form(tmp_path: Path) -> None:

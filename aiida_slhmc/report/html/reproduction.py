@@ -74,16 +74,18 @@ def commands(process: orm.ProcessNode) -> str:
         f"aiida-slhmc dataset export-run {pk} run.aiida",
         "python examples/rebuild_study.py run.aiida",
         "",
-        "# run it again with the same inputs and the same random numbers, here or where the archive was imported",
+        "# run it again with the same inputs and the same random numbers; the daemon has to run",
         "verdi shell",
         "from aiida.engine import submit",
-        f'submit(load_node("{uuid}").get_builder_restart())',
+        f'builder = load_node("{uuid}").get_builder_restart()',
+        "# where the run was imported it has no codes and no POTCARs: give yours to all parts of the builder, such as",
+        '# builder.proposal.code = load_code("python@cluster")',
+        "submit(builder)",
     ]
     if process.process_label == "SlhmcWorkChain":
         lines += [
             "",
-            "# go on from its end with more labels",
-            "from aiida_slhmc.workflows.restart import get_restart_builder",
-            f'submit(get_restart_builder(load_node("{uuid}"), label_budget=200))',
+            "# go on from its end with more labels; where the run was imported, also with --python-code and --code",
+            f"aiida-slhmc launch slhmc --restart {pk} --label-budget 200 --submit",
         ]
     return "\n".join(lines)
