@@ -51,7 +51,7 @@ def analyse_structure(
         "nearest_neighbour": {"pair": [centre, neighbour], "mean": _estimate(nearest.mean(axis=1), parameters)},
         "peaks": _peaks(frames, parameters),
     }
-    if np.ptp(frames.cells, axis=0).any():
+    if frames.n_frames == 1 or np.ptp(frames.cells, axis=0).any():
         metrics["cell"] = _cell(frames, parameters, cell_block_length)
     if parameters.coordination_cutoff is not None:
         counts = coordination_numbers(frames, centre, neighbour, parameters.coordination_cutoff)

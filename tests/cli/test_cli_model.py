@@ -133,10 +133,10 @@ def test_export_and_import_with_the_real_worker(parent: MaceModelData, tmp_path:
     assert result.exit_code == 0, result.output
     assert "pickle" in result.output
     refused(called("export", parent.pk, file), "--overwrite")
-    result = called("import", file, "--label", "oxygen alone", "--elements", "O", "--trust")
+    result = called("import", file, "--label", "titanium alone", "--elements", "Ti", "--trust")
     assert result.exit_code == 0, result.output
-    made = orm.QueryBuilder().append(MaceModelData, filters={"label": "oxygen alone"}).first(flat=True)
-    assert made.elements == ["O"]
+    made = orm.QueryBuilder().append(MaceModelData, filters={"label": "titanium alone"}).first(flat=True)
+    assert made.elements == ["Ti"]
     assert made.base.attributes.get("source") == "own.model"
 
 
