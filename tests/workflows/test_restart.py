@@ -114,8 +114,8 @@ def failed_in_second_cycle(builder_of, finished, computer) -> orm.WorkChainNode:
     code = orm.InstalledCode(label="false-in-run", computer=computer, filepath_executable="false").store()
     launch = epoch.launch_once
 
-    def failing(parent, process, label, inputs):
-        return launch(parent, process, label, inputs | ({"code": code} if label == "propose_00001" else {}))
+    def failing(parent, process, label, inputs, **options):
+        return launch(parent, process, label, inputs | ({"code": code} if label == "propose_00001" else {}), **options)
 
     with pytest.MonkeyPatch.context() as patch, enable_caching():
         patch.setattr(epoch, "launch_once", failing)
