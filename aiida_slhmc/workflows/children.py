@@ -6,13 +6,16 @@ executes the step again. Children are therefore found by their call-link label b
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine import Process, WorkChain
 
-__all__ = ("failure_reason", "find_child", "find_children", "launch_once", "run_once")
+from aiida_slhmc.targets.base import load_target
+
+__all__ = ("failure_reason", "find_child", "find_children", "label_process", "launch_once", "run_once")
 
 
 def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.ProcessNode]:
@@ -52,13 +55,21 @@ def launch_once(
 ) -> orm.ProcessNode:
     """Submit *process* with this call-link label, or return the child that has been launched under it already.
 
-    :param lost: a child under this label that AiiDA lost, and in whose place another one is launched.
+    :param lost: a child under this label that AiiDA lost, and in whose place another one is launched and reported.
     """
     node = find_child(parent.node, label)
     if node is not None and not _is_same(node, lost):
         return node
+    if lost is not None:
+        parent.report(f"{label}: {failure_reason(lost)}; launching it once more")
     metadata = dict(inputs.get("metadata", {})) | {"call_link_label": label}
     return parent.submit(process, **(inputs | {"metadata": metadata}))
+
+
+def label_process(target: Mapping[str, Any]) -> tuple[type[WorkChain], dict[str, Any]]:
+    """The work chain that labels with this *target* of a process's inputs, and its own inputs but for the structure."""
+    inputs = {name: value for name, value in target.items() if name != "engine"}
+    return load_target(target["engine"].value).get_work_chain(), inputs
 
 
 def run_once(

@@ -17,8 +17,7 @@ from aiida_slhmc.calculations.epoch import (
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
 from aiida_slhmc.calculations.metropolis import metropolis
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, label_process, launch_once, run_once
 from aiida_slhmc.workflows.epoch_ports import define_inputs, define_outputs
 from aiida_slhmc.workflows.outcomes import result_once
 from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, start_from, superseded
@@ -74,7 +73,6 @@ class EpochWorkChain(WorkChain):
     def propose_lost(self) -> None:
         """Propose once more, alike, where AiiDA lost the job: an exception says nothing about the proposals."""
         if self.ctx.proposal.is_excepted:
-            self._report_lost(self.ctx.proposal)
             self._launch_proposal(self.ctx.proposal)
 
     def label(self) -> ExitCode | None:
@@ -87,17 +85,15 @@ class EpochWorkChain(WorkChain):
             )
         for name, message in proposal.outputs.proposals.base.attributes.get("divergences").items():
             self.report(f"cycle {self.ctx.cycle}, {name}: diverged, counted as a rejection: {message}")
-        for k, structure in self._end_points():
-            self._launch_label(k, structure)
+        self._launch_labels({})
         return None
 
     def label_lost(self) -> None:
         """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
-        for k, structure in self._end_points():
-            child = self.ctx[f"label_{k}"]
-            if child.is_excepted:
-                self._report_lost(child)
-                self._launch_label(k, structure, child)
+        children = {k: self.ctx.get(f"label_{k}") for k in range(len(self.ctx.states))}
+        lost = {k: child for k, child in children.items() if child is not None and child.is_excepted}
+        if lost:
+            self._launch_labels(lost)
 
     def decide(self) -> ExitCode | None:
         """Accept or reject; an end point without a label is recorded as such and rejected."""
@@ -153,15 +149,15 @@ class EpochWorkChain(WorkChain):
         name = self._name("propose")
         self.to_context(proposal=launch_once(self, MaceProposalCalculation, name, inputs, lost=lost))
 
-    def _launch_label(self, k: int, structure: orm.StructureData, lost: orm.ProcessNode | None = None) -> None:
-        process = load_target(self.inputs.target.engine.value).get_work_chain()
-        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
-        inputs |= start_from(process, self.ctx.restart_folders[k]) | {"structure": structure}
-        child = launch_once(self, process, self._name("label", k), inputs, lost=lost)
-        self.to_context(**{f"label_{k}": child})
-
-    def _report_lost(self, child: orm.ProcessNode) -> None:
-        self.report(f"cycle {self.ctx.cycle}: {failure_reason(child)}; launching it once more")
+    def _launch_labels(self, lost: dict[int, orm.ProcessNode]) -> None:
+        """Launch the labels of all end points, or, where some were *lost*, of these."""
+        process, inputs = label_process(self.inputs.target)
+        for k, structure in self._end_points():
+            if lost and k not in lost:
+                continue
+            own = start_from(process, self.ctx.restart_folders[k]) | {"structure": structure}
+            child = launch_once(self, process, self._name("label", k), inputs | own, lost=lost.get(k))
+            self.to_context(**{f"label_{k}": child})
 
     def _move(self, accepted: list[int], labels: dict[int, ConfigurationData]) -> None:
         """Let the *accepted* walkers stand at their end points, and remove the folders that nothing starts from."""

@@ -11,8 +11,7 @@ from aiida.engine import ExitCode, ProcessBuilder, WorkChain, if_, while_
 from aiida_slhmc.calculations.epoch import collect_block, record_unlabelled
 from aiida_slhmc.calculations.fine_tune_inputs import check_functionals
 from aiida_slhmc.calculations.selection import list_failures, select_frames
-from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once, run_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, label_process, launch_once, run_once
 from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 from aiida_slhmc.workflows.md import MdWorkChain
 from aiida_slhmc.workflows.outcomes import refusal_of, result_of, usable_model
@@ -94,16 +93,14 @@ class RelabelWorkChain(WorkChain):
 
     def label(self) -> None:
         """Label the next frames in parallel."""
-        for k, (name, structure) in enumerate(self._batch().items()):
-            self._launch_label(k, name, structure)
+        self._launch_labels({})
 
     def label_lost(self) -> None:
         """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
-        for k, (name, structure) in enumerate(self._batch().items()):
-            child = self.ctx[f"label_{k}"]
-            if child.is_excepted:
-                self.report(f"{name}: {failure_reason(child)}; launching it once more")
-                self._launch_label(k, name, structure, child)
+        children = {k: self.ctx.get(f"label_{k}") for k in range(self.inputs.max_parallel_labels.value)}
+        lost = {k: child for k, child in children.items() if child is not None and child.is_excepted}
+        if lost:
+            self._launch_labels(lost)
 
     def inspect_labels(self) -> ExitCode | None:
         """Record which of them have no label, and why; what is to be trained on beside them has to fit the others."""
@@ -193,14 +190,14 @@ class RelabelWorkChain(WorkChain):
         names, reason = ", ".join(failed), next(iter(failed.values()))
         return self.exit_codes.ERROR_PRODUCTION_FAILED.format(names=names, reason=reason)
 
-    def _launch_label(
-        self, k: int, name: str, structure: orm.StructureData, lost: orm.ProcessNode | None = None
-    ) -> None:
-        process = load_target(self.inputs.target.engine.value).get_work_chain()
-        inputs = {key: value for key, value in self.inputs.target.items() if key != "engine"}
-        inputs["structure"] = structure
-        child = launch_once(self, process, f"label_{name}", inputs, lost=lost)
-        self.to_context(**{f"label_{k}": child})
+    def _launch_labels(self, lost: dict[int, orm.ProcessNode]) -> None:
+        """Launch the labels of the batch, or, where some were *lost*, of these."""
+        process, inputs = label_process(self.inputs.target)
+        for k, (name, structure) in enumerate(self._batch().items()):
+            if lost and k not in lost:
+                continue
+            child = launch_once(self, process, f"label_{name}", inputs | {"structure": structure}, lost=lost.get(k))
+            self.to_context(**{f"label_{k}": child})
 
     def _batch(self) -> dict[str, orm.StructureData]:
         """The frames that are labelled now, by name."""

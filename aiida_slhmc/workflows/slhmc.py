@@ -12,8 +12,7 @@ from aiida_slhmc.calculations.history import summarise_run
 from aiida_slhmc.calculations.mace_fine_tune import MaceFineTuneCalculation
 from aiida_slhmc.calculations.mace_proposal import sorted_walkers
 from aiida_slhmc.calculations.update import member_parameters, update_parameters
-from aiida_slhmc.targets.base import load_target
-from aiida_slhmc.workflows.children import failure_reason, find_children, launch_once
+from aiida_slhmc.workflows.children import failure_reason, find_children, label_process, launch_once
 from aiida_slhmc.workflows.epoch import EpochWorkChain
 from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 from aiida_slhmc.workflows.inputs import get_slhmc_builder
@@ -78,8 +77,7 @@ class SlhmcWorkChain(WorkChain):
 
     def label_start(self) -> None:
         """Label the starting structure, once for all walkers."""
-        process = load_target(self.inputs.target.engine.value).get_work_chain()
-        inputs = {name: value for name, value in self.inputs.target.items() if name != "engine"}
+        process, inputs = label_process(self.inputs.target)
         child = launch_once(self, process, "label_start", inputs | {"structure": self.inputs.structure})
         self.to_context(start=child)
 

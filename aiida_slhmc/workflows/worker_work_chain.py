@@ -86,7 +86,7 @@ class WorkerWorkChain(BaseRestartWorkChain):
 
     @process_handler(priority=60, exit_codes=[CODES.ERROR_OUTPUT_INCOMPLETE, CODES.ERROR_SCHEDULER_NODE_FAILURE])
     def handle_accident(self, node: orm.CalcJobNode) -> ProcessHandlerReport | None:
-        """Repeat once what is no fault of the job's: a node or a broker that broke down, a file that did not arrive."""
+        """Repeat once what is no fault of the job's: a node that broke down, a file that did not arrive."""
         return ProcessHandlerReport(True) if self._repeat(node) else None
 
     @process_handler(priority=0)
