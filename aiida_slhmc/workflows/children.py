@@ -15,7 +15,7 @@ from aiida.engine import Process, WorkChain
 
 from aiida_slhmc.targets.base import load_target
 
-__all__ = ("failure_reason", "find_child", "find_children", "label_process", "launch_once", "run_once")
+__all__ = ("failure_reason", "find_child", "find_children", "label_process", "launch_once", "lost_labels", "run_once")
 
 
 def find_children(parent: orm.ProcessNode, prefix: str) -> dict[str, orm.ProcessNode]:
@@ -70,6 +70,12 @@ def label_process(target: Mapping[str, Any]) -> tuple[type[WorkChain], dict[str,
     """The work chain that labels with this *target* of a process's inputs, and its own inputs but for the structure."""
     inputs = {name: value for name, value in target.items() if name != "engine"}
     return load_target(target["engine"].value).get_work_chain(), inputs
+
+
+def lost_labels(parent: WorkChain, n_labels: int) -> dict[int, orm.ProcessNode]:
+    """Of the label work chains ``label_0``, …, in the context of *parent*, those that AiiDA excepted, by number."""
+    children = {k: parent.ctx.get(f"label_{k}") for k in range(n_labels)}
+    return {k: child for k, child in children.items() if child is not None and child.is_excepted}
 
 
 def run_once(

@@ -17,7 +17,14 @@ from aiida_slhmc.calculations.epoch import (
 from aiida_slhmc.calculations.mace_proposal import MaceProposalCalculation, sorted_walkers
 from aiida_slhmc.calculations.metropolis import metropolis
 from aiida_slhmc.data.configuration import ConfigurationData
-from aiida_slhmc.workflows.children import failure_reason, find_children, label_process, launch_once, run_once
+from aiida_slhmc.workflows.children import (
+    failure_reason,
+    find_children,
+    label_process,
+    launch_once,
+    lost_labels,
+    run_once,
+)
 from aiida_slhmc.workflows.epoch_ports import define_inputs, define_outputs
 from aiida_slhmc.workflows.outcomes import result_once
 from aiida_slhmc.workflows.remote_folders import clean, left_behind, restart_folder_of, start_from, superseded
@@ -90,8 +97,7 @@ class EpochWorkChain(WorkChain):
 
     def label_lost(self) -> None:
         """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
-        children = {k: self.ctx.get(f"label_{k}") for k in range(len(self.ctx.states))}
-        lost = {k: child for k, child in children.items() if child is not None and child.is_excepted}
+        lost = lost_labels(self, len(self.ctx.states))
         if lost:
             self._launch_labels(lost)
 

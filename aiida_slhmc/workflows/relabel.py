@@ -11,7 +11,14 @@ from aiida.engine import ExitCode, ProcessBuilder, WorkChain, if_, while_
 from aiida_slhmc.calculations.epoch import collect_block, record_unlabelled
 from aiida_slhmc.calculations.fine_tune_inputs import check_functionals
 from aiida_slhmc.calculations.selection import list_failures, select_frames
-from aiida_slhmc.workflows.children import failure_reason, find_children, label_process, launch_once, run_once
+from aiida_slhmc.workflows.children import (
+    failure_reason,
+    find_children,
+    label_process,
+    launch_once,
+    lost_labels,
+    run_once,
+)
 from aiida_slhmc.workflows.fine_tune import FineTuneWorkChain
 from aiida_slhmc.workflows.md import MdWorkChain
 from aiida_slhmc.workflows.outcomes import refusal_of, result_of, usable_model
@@ -97,8 +104,7 @@ class RelabelWorkChain(WorkChain):
 
     def label_lost(self) -> None:
         """Label once more what AiiDA lost, as when its broker died: that is no failure of the engine's."""
-        children = {k: self.ctx.get(f"label_{k}") for k in range(self.inputs.max_parallel_labels.value)}
-        lost = {k: child for k, child in children.items() if child is not None and child.is_excepted}
+        lost = lost_labels(self, self.inputs.max_parallel_labels.value)
         if lost:
             self._launch_labels(lost)
 
